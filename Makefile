@@ -1,0 +1,52 @@
+# The commands of this repository; `make help` lists them. Everything is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TYPINGS := typings/.ready
+DEMO_SECONDS ?= 0
+TEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format docs clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv and install what is needed
+
+$(READY): pyproject.toml
+	@echo "installing into $(VENV) (once; about half a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Felinar needs Python 3.11 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,dev]'
+	@touch $@
+
+$(TYPINGS): $(READY)
+	@rm -rf typings
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target typings 'micropython-esp32-stubs>=1.29,<1.30'
+	@touch $@
+
+demo: $(READY) ## three simulated lamps and the daemon, live; DEMO_SECONDS=60 ends by itself
+	@$(BIN)/python -m felinar_demo --seconds $(DEMO_SECONDS)
+
+test: $(READY) ## run every test
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything compiles for the chip
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright -p firmware/pyrightconfig.json
+	$(BIN)/lint-imports
+	$(BIN)/python -m felinar_build check
+
+format: $(READY) ## format the sources
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## generate what is generated in docs/
+	$(BIN)/python -m felinar_docs protocol
+
+clean: ## remove what was built (the environment stays)
+	rm -rf build dist run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
