@@ -38,7 +38,7 @@ lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/basedpyright -p firmware/pyrightconfig.json
-	$(BIN)/lint-imports
+	PYTHONPATH=firmware $(BIN)/lint-imports
 	$(BIN)/python -m felinar_build check
 
 format: $(READY) ## format the sources
