@@ -1,0 +1,104 @@
+"""Any I2S microphone: reads samples in small pieces, hands them to a sound level meter and forgets them.
+
+The samples live in one buffer of 4000 bytes that the next piece overwrites; nothing here gives them out. What comes
+out are mean squares, one per 125 ms. Losses are found by counting samples against the clock: the driver of the I2S
+drops them silently when it is read too late.
+"""
+
+import asyncio
+from array import array
+from time import ticks_diff
+
+from micropython import const
+
+from drivers import TIMEOUT, DriverError
+
+_PIECE = const(1000)  # samples: 21 ms
+_BLOCK_MS = const(125)
+_SETTLE = const(4)  # blocks to discard: start of the microphone, settling of the weightings
+_IBUF = const(40960)  # of DMA frames of 8 bytes: 107 ms
+
+
+class Microphone:
+    """A source of A-weighted levels.
+
+    `sensitivity_db` is the level of a full-scale RMS of 1.0: a sine of full scale, 3 dB less, reads 94 dB - dbfs.
+    `fast` holds the Fast-weighted mean squares of the last block, at its end and its largest. `missed` counts lost
+    blocks. The meter comes from the services: `b.meter()` has RATE, feed, ready and take as `node.sound.Meter` does.
+    """
+
+    FIELDS = ()
+
+    def __init__(self, b, entry, name: str, dbfs: float):
+        self.NAME = name
+        self.sensitivity_db = 97.0103 - entry.get("dbfs", dbfs)
+        self.fast = array("f", (0, 0))
+        self.missed = 0
+        self._b = b
+        self._bus = entry["bus"]
+        self._i2s = None
+        self._meter = None
+        self._buffer = array("i", bytes(4 * _PIECE))
+        self._at = self._end = 0
+        self._result = array("f", (0, 0, 0))
+        self._level = array("f", (0,))
+
+    async def start(self) -> None:
+        """Open the bus anew and discard the first half second; raises DriverError(TIMEOUT) when no samples come."""
+        if self._i2s is not None:
+            self._i2s.deinit()
+        self._meter = self._b.meter()
+        self._i2s = self._b.i2s(self._bus, self._meter.RATE, 32, _IBUF)
+        self._reader = asyncio.StreamReader(self._i2s)
+        self._at = self._end = 0
+        self._late = 0
+        self._drained = self._forgive = False
+        for _ in range(_SETTLE):
+            await self._block()
+        self._then = self._b.ticks_ms()
+
+    async def levels(self):
+        """The next block: an array of one mean square (full scale = 1.0), overwritten by the next call."""
+        await self._block()
+        result = self._result
+        self._level[0] = result[0]
+        self.fast[0] = result[1]
+        self.fast[1] = result[2]
+        self._account()
+        return self._level
+
+    async def _block(self) -> None:
+        try:
+            await asyncio.wait_for_ms(self._listen(), 1000)
+        except asyncio.TimeoutError:
+            raise DriverError(TIMEOUT) from None
+
+    async def _listen(self) -> None:
+        meter = self._meter
+        buffer = self._buffer
+        while True:
+            self._at = meter.feed(buffer, self._at, self._end)
+            if meter.ready:
+                meter.take(self._result)
+                return
+            # A short piece means that nothing was left: give the next one time to fill.
+            self._drained = self._end < _PIECE
+            if self._drained:
+                await self._b.sleep_ms((_PIECE - self._end) * 1000 // meter.RATE)
+            self._at = 0
+            self._end = (await self._reader.readinto(buffer) or 0) >> 2
+
+    def _account(self) -> None:
+        now = self._b.ticks_ms()
+        late = self._late + ticks_diff(now, self._then) - _BLOCK_MS
+        self._then = now
+        if self._drained:
+            # What is late now does not come any more.
+            while late >= _BLOCK_MS:
+                late -= _BLOCK_MS
+                self.missed += 1
+            # 4 in 1000 forgives the difference of two clocks.
+            self._forgive = not self._forgive
+            if self._forgive:
+                late -= 1
+        self._late = max(0, late)
