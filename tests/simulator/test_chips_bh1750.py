@@ -45,7 +45,7 @@ def test_one_time_modes(chip: Bh1750, opcode: int, expected: int) -> None:
 
 @pytest.mark.parametrize(("opcode", "maximum_ms", "typical_ms"), [(0x20, 180, 120), (0x21, 180, 120), (0x23, 24, 16)])
 def test_conversion_time(chip: Bh1750, opcode: int, maximum_ms: int, typical_ms: int) -> None:
-    assert one_shot(chip, opcode, 0, maximum_ms - 0.001) == 0, "a slow part of the data sheet's spread has no result yet"
+    assert one_shot(chip, opcode, 0, maximum_ms - 0.001) == 0, "a slow part of the data sheet's spread has none yet"
     assert counts(chip, maximum_ms * MS) > 0
     chip.power_cycle(1_000_000)
     chip.tolerance = 0.0

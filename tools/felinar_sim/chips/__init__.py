@@ -19,6 +19,9 @@ from felinar_sim.chips.base import (
 )
 from felinar_sim.chips.bh1750 import Bh1750
 from felinar_sim.chips.lamp import Lamp, LampType
+from felinar_sim.chips.meter import BL0937, HLW8012, Meter, MeterType
+from felinar_sim.chips.sht4x import Sht4x
+from felinar_sim.chips.sps30 import Sps30
 from felinar_sim.conditions import Conditions, Surroundings
 
 __all__ = [
@@ -37,8 +40,22 @@ def _i2c(model: Callable[..., I2cChip]) -> _Builder:
     return make
 
 
+def _meter(kind: MeterType) -> _Builder:
+    def make(entry: Entry, surroundings: Surroundings, lamp: Lamp | None, seed: int | str) -> Chip:
+        if lamp is None:
+            raise ChipError(f"the meter {entry.get('driver')!r} needs a lamp to measure")
+        shunt_ohm, divider = entry.get("shunt_uohm", 1000) * 1e-6, entry.get("divider", 1961)
+        return Meter(surroundings, lamp, kind, shunt_ohm=shunt_ohm, divider=divider, seed=seed)
+
+    return make
+
+
 _BUILDERS: dict[str, _Builder] = {
     "bh1750": _i2c(Bh1750),
+    "bl0937": _meter(BL0937),
+    "hlw8012": _meter(HLW8012),
+    "sht4x": _i2c(Sht4x),
+    "sps30": _i2c(Sps30),
 }
 
 
