@@ -1,0 +1,423 @@
+"""The host's side of one line, without I/O: bytes and time go in, bytes to send and facts come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from felinar_wire import WireError, codec, frame, kept, schema, serial
+
+from felinar.clock import Now
+from felinar.facts import (
+    Alive,
+    Fact,
+    Health,
+    Hello,
+    Kept,
+    OrderAnswered,
+    OrderExpired,
+    OrderSent,
+    Stale,
+)
+
+EVERYONE = 0xFFFF
+"""The address of whoever is on the line."""
+PING_S = 30.0
+STALE_AFTER = 3
+ANSWER_S = 3.0
+RESYNC_S = 6 * 3600.0
+"""A node's crystal (20 ppm) drifts less than half a second in this time; then it is asked HELLO and given TIME again."""
+RING = 250
+"""Bytes that may lie unread in a node's console ring (it holds 260 and has no flow control)."""
+
+_NODE_FRAME = 0
+_QUIET_S = 1.0
+_HOLD_S = 5.0
+_HELD = 16
+_REPEAT_S = (3.0, 6.0, 12.0, 30.0)
+_ASK_HELLO_S = (2.0, 4.0, 8.0, 16.0, 30.0)
+_PLAUSIBLE_UNIX = 1_767_225_600  # 2026-01-01: a host whose clock says less has not been set and must not set others
+_FROM_NODE = frozenset((schema.HELLO, schema.REPORT, schema.EVENT, schema.HEALTH, schema.RESULT))
+
+
+class Order(Protocol):
+    """A command as the session sees it. `values` gives what to send at that Unix time, None once it has expired."""
+
+    @property
+    def node(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    def values(self, unix: float) -> list[int] | None: ...
+
+
+Reader = Callable[[int, int, bytes], dict[str, object] | None]
+"""(schema version, kind, body) to values by name in wire steps, None when the body can't be read."""
+
+
+def read_current(version: int, kind: int, body: bytes) -> dict[str, object] | None:
+    """Values of a body of the schema that this host speaks."""
+    if version != schema.VERSION:
+        return None
+    try:
+        return dict(zip((f[0] for f in schema.fields(kind)), codec.decode(kind, body), strict=True))
+    except (WireError, KeyError):
+        return None
+
+
+@dataclass(slots=True)
+class _Queued:
+    order: Order
+    due: float
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Peer:
+    """What is known of one node on this line since its last start."""
+
+    uid: str
+    boot: int
+    schema: int
+    counter: int
+    doubted: bool = False
+    placed: bool = False
+    nonce: int | None = None
+    resync: float = 0.0
+    ping: float = 0.0
+    held: list[Kept] = field(default_factory=list)
+    held_until: float = 0.0
+    orders: list[_Queued] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Awaited:
+    node: int
+    kind: int
+    until: float
+    id: int = 0
+
+
+class Session:
+    """One line's conversation. `now` goes into every call; nothing here waits, reads or writes.
+
+    Every dropped frame is counted in `counts` by reason, next to frames and bytes each way.
+    """
+
+    def __init__(self, now: Now, *, read: Reader = read_current) -> None:
+        self.counts: dict[str, int] = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0}
+        self._read = read
+        self._deframer = serial.Deframer(limit=frame.LONGEST + 1)
+        self._peers: dict[int, _Peer] = {}
+        self._acks: dict[tuple[int, int], tuple[int, int]] = {}
+        self._asked: set[int] = set()
+        self._awaited: _Awaited | None = None
+        self._counter = 0
+        self._unread = 0
+        self._last_sent = now.mono - _QUIET_S
+        self._hello_due = now.mono
+        self._hello_tries = 0
+        self._unanswered = 0
+        self.stale = False
+
+    # What the rest of the daemon asks
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Addresses of the nodes that have said HELLO here."""
+        return tuple(self._peers)
+
+    @property
+    def bad(self) -> dict[str, int]:
+        """What was dropped so far, by reason."""
+        other = {k: n for k, n in self.counts.items() if not k.startswith(("frames", "bytes"))}
+        return {**self._deframer.bad, **other}
+
+    def wake(self) -> float:
+        """The monotonic time at which `tick` and `output` have something to do, when no bytes come before."""
+        times = [self._awaited.until] if self._awaited else [self._next_due()]
+        if self._acks:
+            times.append(self._last_sent + _QUIET_S)
+        times += [peer.held_until for peer in self._peers.values() if peer.held]
+        return min(times)
+
+    def acknowledge(self, node: int, boot: int, base: int, bitmap: int) -> None:
+        """Tell the node what is durably stored; only the latest state of a boot goes out."""
+        self._acks[node, boot] = (base, bitmap)
+
+    def order(self, order: Order, now: Now) -> None:
+        """Send a command to a node of this line, and again until it answers or the command expires."""
+        queue = self._peers[order.node].orders
+        if all(queued.order.id != order.id for queued in queue):
+            queue.append(_Queued(order, now.mono))
+
+    def withdraw(self, node: int, id: int) -> None:
+        """Stop sending a command."""
+        if peer := self._peers.get(node):
+            peer.orders = [queued for queued in peer.orders if queued.order.id != id]
+
+    def ask_health(self, node: int) -> None:
+        """Ask the node for HEALTH as soon as the line allows."""
+        if node in self._peers:
+            self._asked.add(node)
+
+    # Input
+
+    def receive(self, chunk: bytes, now: Now) -> list[Fact]:
+        """Take bytes from the line, however they were cut."""
+        self.counts["bytes_in"] += len(chunk)
+        facts: list[Fact] = []
+        for content in self._deframer.feed(chunk):
+            try:
+                facts += self._take(content, now)
+            except WireError as error:
+                self._drop(error.reason)
+        return facts
+
+    def tick(self, now: Now) -> list[Fact]:
+        """Let time act: answers that did not come, commands that ran out, messages held too long."""
+        facts: list[Fact] = []
+        awaited = self._awaited
+        if awaited and now.mono >= awaited.until:
+            self._awaited = None
+            if awaited.kind == schema.HEALTH:
+                self._unanswered += 1
+                if self._unanswered == STALE_AFTER:
+                    self.stale = True
+                    facts.append(Stale(self._unanswered))
+        for node, peer in self._peers.items():
+            if peer.held and now.mono >= peer.held_until:
+                facts += self._release(peer)
+            for queued in list(peer.orders):
+                if queued.order.values(now.unix) is None:
+                    peer.orders.remove(queued)
+                    facts.append(OrderExpired(node, queued.order.id))
+        return facts
+
+    def _drop(self, reason: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+
+    def _take(self, content: bytes, now: Now) -> list[Fact]:
+        if not content or content[0] != _NODE_FRAME:
+            raise WireError("type")
+        kind, node, counter, payload = frame.unpack(content[1:])
+        if kind not in _FROM_NODE:
+            raise WireError("direction")
+        if not 0 < node < EVERYONE:
+            raise WireError("address")
+        self.counts["frames_in"] += 1
+        if kind == schema.HELLO:
+            return self._hello(node, counter, payload, now)
+        peer = self._peers.get(node)
+        if peer is None:
+            self._ask_hello(now)
+            raise WireError("unidentified")
+        # A counter that steps back is a node that started anew and whose HELLO was lost: its boot is not the one we know.
+        if (counter - peer.counter) & 0xFFFF >= 0x8000:
+            peer.doubted = True
+        peer.counter = counter
+        if peer.doubted:
+            self._ask_hello(now)
+            raise WireError("unidentified")
+        if kind == schema.HEALTH:
+            return self._health(node, peer, payload, now)
+        if kind == schema.RESULT:
+            return self._result(node, peer, payload, now)
+        return self._kept(node, peer, kind, payload, now)
+
+    def _hello(self, node: int, counter: int, payload: bytes, now: Now) -> list[Fact]:
+        v = dict(zip((f[0] for f in schema.fields(schema.HELLO)), codec.decode(schema.HELLO, payload), strict=True))
+        if any(value is None or isinstance(value, str) for value in v.values()):
+            raise WireError("hello")
+        uid = f"{v['uid0']:04x}{v['uid1']:04x}{v['uid2']:04x}"
+        facts = self._answered(node, schema.HELLO)
+        old = self._peers.get(node)
+        new = old is None or (old.uid, old.boot) != (uid, v["boot"])
+        peer = _Peer(uid, v["boot"], v["schema"], counter, ping=now.mono) if old is None or new else old
+        if old and new:
+            facts += self._release(old)
+            peer.orders = old.orders
+            for queued in peer.orders:
+                queued.due = now.mono
+        peer.counter, peer.doubted, peer.schema = counter, False, v["schema"]
+        peer.nonce, peer.resync = v["nonce"], now.mono + RESYNC_S
+        self._peers[node] = peer
+        self._hello_tries = 0
+        firmware = f"{v['major']}.{v['minor']}.{v['patch']}"
+        facts.append(
+            Hello(node, uid, v["boot"], v["schema"], firmware, v["reset"], bool(v["clock"]), v["first"], v["last"], new)
+        )
+        return facts
+
+    def _health(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
+        names = [f[0] for f in schema.fields(schema.HEALTH)]
+        values = {
+            name: None if isinstance(value, str) else value
+            for name, value in zip(names, codec.decode(schema.HEALTH, payload), strict=True)
+        }
+        if values["boot"] != peer.boot:
+            peer.doubted = True
+            self._ask_hello(now)
+            raise WireError("unidentified")
+        facts = self._answered(node, schema.HEALTH)
+        facts.append(Health(node, peer.uid, peer.boot, now.unix, values["up"], values))
+        peer.placed = True
+        return facts + self._release(peer)
+
+    def _result(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
+        id, code, level, relay = codec.decode(schema.RESULT, payload)
+        facts = self._answered(node, schema.RESULT, id)
+        if all(queued.order.id != id for queued in peer.orders):
+            self._drop("stray_result")
+            return facts
+        self.withdraw(node, id)
+        facts.append(OrderAnswered(node, id, code, level, relay, now.unix))
+        return facts
+
+    def _kept(self, node: int, peer: _Peer, kind: int, payload: bytes, now: Now) -> list[Fact]:
+        boot, seq, body = kept.unpack(payload, peer.boot)
+        values = self._read(peer.schema, kind, body)
+        if values is None:
+            self._count_unread()
+        time, up = (values.get("time"), values.get("up")) if values else (None, None)
+        message = Kept(
+            node, peer.uid, boot, seq, kind, peer.schema, body, now.unix,
+            time + schema.EPOCH_UNIX if isinstance(time, int) else None, up if isinstance(up, int) else None,
+        )  # fmt: skip
+        if boot == peer.boot and message.up is not None:
+            if message.time is not None:
+                peer.placed = True
+            elif not peer.placed:
+                # HEALTH tells how long this boot has lasted, and so when a message without a time was made.
+                if len(peer.held) >= _HELD:
+                    raise WireError("held_over")
+                if not peer.held:
+                    peer.held_until = now.mono + _HOLD_S
+                    self._asked.add(node)
+                peer.held.append(message)
+                return []
+        return [message]
+
+    def _count_unread(self) -> None:
+        self.counts["frames_unread"] = self.counts.get("frames_unread", 0) + 1
+
+    def _release(self, peer: _Peer) -> list[Fact]:
+        held: list[Fact] = [*peer.held]
+        peer.held.clear()
+        return held
+
+    def _answered(self, node: int, kind: int, id: int = 0) -> list[Fact]:
+        """An answer came: the line is alive and the node has read what we sent."""
+        self._unread = 0
+        self._unanswered = 0
+        awaited = self._awaited
+        if awaited and awaited.kind == kind and awaited.node in (node, EVERYONE) and awaited.id == id:
+            self._awaited = None
+        if self.stale:
+            self.stale = False
+            return [Alive(node)]
+        return []
+
+    # Output
+
+    def _ask_hello(self, now: Now) -> None:
+        self._hello_due = min(self._hello_due, now.mono + (_ASK_HELLO_S[0] if self._hello_tries else 0.0))
+
+    def _next_due(self) -> float:
+        """When the next message that wants an answer may go out; in the past when one is waiting for its turn."""
+        times = []
+        for node, peer in self._peers.items():
+            if peer.nonce is not None or node in self._asked:
+                return float("-inf")
+            times += [peer.ping, peer.resync]
+            if peer.orders:
+                times.append(peer.orders[0].due)
+            if peer.doubted:
+                times.append(self._hello_due)
+        if not self._peers:
+            times.append(self._hello_due)
+        return min(times)
+
+    def output(self, now: Now) -> tuple[bytes, list[Fact]]:
+        """The bytes to write now, and the facts that follow from writing them. At most one frame awaits an answer."""
+        out = bytearray()
+        facts: list[Fact] = []
+        if now.mono - self._last_sent >= _QUIET_S:
+            self._unread = 0
+        for (node, boot), (base, bitmap) in list(self._acks.items()):
+            data = self._frame(schema.ACK, node, [boot, base, bitmap])
+            if self._unread + len(data) > RING:
+                break
+            del self._acks[node, boot]
+            self._put(out, data, now)
+        if self._awaited is None:
+            self._ask(out, facts, now)
+        return bytes(out), facts
+
+    def _ask(self, out: bytearray, facts: list[Fact], now: Now) -> None:
+        for node, peer in self._peers.items():
+            if peer.nonce is None:
+                continue
+            nonce, peer.nonce = peer.nonce, None
+            if now.unix < _PLAUSIBLE_UNIX:
+                self.counts["frames_time_withheld"] = self.counts.get("frames_time_withheld", 0) + 1
+                continue
+            whole, ms = divmod(int(now.unix * 1000), 1000)
+            self._send(out, schema.TIME, node, [nonce, whole - schema.EPOCH_UNIX, ms], now)
+            # TIME is answered by silence: the next message waits only until the node has surely read it.
+            self._awaited = _Awaited(node, -1, now.mono + 0.2)
+            return
+        for node, peer in self._peers.items():
+            if not peer.orders or peer.orders[0].due > now.mono:
+                continue
+            queued = peer.orders[0]
+            values = queued.order.values(now.unix)
+            if values is None:  # tick reports it
+                continue
+            self._send(out, queued.order.kind, node, values, now)
+            queued.due = now.mono + _REPEAT_S[min(queued.tries, len(_REPEAT_S) - 1)]
+            queued.tries += 1
+            self._awaited = _Awaited(node, schema.RESULT, now.mono + ANSWER_S, queued.order.id)
+            facts.append(OrderSent(node, queued.order.id, queued.tries))
+            return
+        doubted = any(peer.doubted for peer in self._peers.values())
+        if (not self._peers or doubted) and now.mono >= self._hello_due:
+            self._hello_due = now.mono + _ASK_HELLO_S[min(self._hello_tries, len(_ASK_HELLO_S) - 1)]
+            self._hello_tries += 1
+            self._query(out, EVERYONE, schema.QUERY_HELLO, now)
+            return
+        for node, peer in self._peers.items():
+            if now.mono >= peer.resync:
+                peer.resync = now.mono + PING_S
+                self._query(out, node, schema.QUERY_HELLO, now)
+                return
+            if node in self._asked or now.mono >= peer.ping:
+                self._asked.discard(node)
+                peer.ping = now.mono + PING_S
+                self._query(out, node, schema.QUERY_HEALTH, now)
+                return
+
+    def _query(self, out: bytearray, node: int, what: int, now: Now) -> None:
+        self._send(out, schema.QUERY, node, [what], now)
+        answer = schema.HELLO if what == schema.QUERY_HELLO else schema.HEALTH
+        self._awaited = _Awaited(node, answer, now.mono + (ANSWER_S if self._peers else _ASK_HELLO_S[0]))
+
+    def _send(self, out: bytearray, kind: int, node: int, values: list[int], now: Now) -> None:
+        self._put(out, self._frame(kind, node, values), now)
+
+    def _frame(self, kind: int, node: int, values: list[int]) -> bytes:
+        content = frame.pack(kind, node, self._counter, codec.encode(kind, values))
+        data = serial.encode(bytes((_NODE_FRAME,)) + content)
+        if len(data) > RING:
+            raise WireError("long")
+        return data
+
+    def _put(self, out: bytearray, data: bytes, now: Now) -> None:
+        self._counter = self._counter + 1 & 0xFFFF
+        self._unread += len(data)
+        self._last_sent = now.mono
+        self.counts["frames_out"] += 1
+        self.counts["bytes_out"] += len(data)
+        out += data
