@@ -5,7 +5,7 @@ out are mean squares, one per 125 ms. Losses are found by counting samples again
 drops them silently when it is read too late.
 """
 
-import asyncio
+import select
 from array import array
 from time import ticks_diff
 
@@ -15,6 +15,7 @@ from drivers import TIMEOUT, DriverError
 
 _PIECE = const(1000)  # samples: 21 ms
 _BLOCK_MS = const(125)
+_SILENT_MS = const(1000)
 _SETTLE = const(4)  # blocks to discard: start of the microphone, settling of the weightings
 _IBUF = const(40960)  # of DMA frames of 8 bytes: 107 ms
 
@@ -49,7 +50,9 @@ class Microphone:
             self._i2s.deinit()
         self._meter = self._b.meter()
         self._i2s = self._b.i2s(self._bus, self._meter.RATE, 32, _IBUF)
-        self._reader = asyncio.StreamReader(self._i2s)
+        # Being polled is what puts the I2S into the mode that reads without waiting.
+        self._poll = select.poll()
+        self._poll.register(self._i2s, select.POLLIN)
         self._at = self._end = 0
         self._late = 0
         self._drained = self._forgive = False
@@ -68,25 +71,27 @@ class Microphone:
         return self._level
 
     async def _block(self) -> None:
-        try:
-            await asyncio.wait_for_ms(self._listen(), 1000)
-        except asyncio.TimeoutError:
-            raise DriverError(TIMEOUT) from None
-
-    async def _listen(self) -> None:
+        """Read until a block is complete; raises DriverError(TIMEOUT) after a second without samples."""
         meter = self._meter
         buffer = self._buffer
+        silent = 0
         while True:
             self._at = meter.feed(buffer, self._at, self._end)
             if meter.ready:
-                meter.take(self._result)
-                return
+                return meter.take(self._result)
             # A short piece means that nothing was left: give the next one time to fill.
-            self._drained = self._end < _PIECE
-            if self._drained:
-                await self._b.sleep_ms((_PIECE - self._end) * 1000 // meter.RATE)
-            self._at = 0
-            self._end = (await self._reader.readinto(buffer) or 0) >> 2
+            wait = (_PIECE - self._end) * 1000 // meter.RATE
+            self._drained = wait > 0
+            await self._b.sleep_ms(wait)
+            self._at = self._end = 0
+            if self._poll.poll(0):
+                self._end = self._i2s.readinto(buffer) >> 2
+            if self._end:
+                silent = 0
+            else:
+                silent += wait
+                if silent > _SILENT_MS:
+                    raise DriverError(TIMEOUT)
 
     def _account(self) -> None:
         now = self._b.ticks_ms()
