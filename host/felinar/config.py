@@ -22,7 +22,7 @@ Watts = Annotated[float, msgspec.Meta(gt=0, le=2000)]
 
 
 class ControlConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`listen`: "unix" (a socket below the data directory), "unix:/path", or a loopback "host:port" with a token file."""
+    """`listen`: "unix" (a socket in the data directory), "unix:/path", or a loopback "host:port" with a token file."""
 
     listen: str = "unix"
 
@@ -42,7 +42,7 @@ class LinkConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class NodeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What is known of a node beforehand: its name, and its lamp's power at full level in W (else learnt from reports)."""
+    """What is known of a node beforehand: its name, its lamp's power at full level in W (else learnt from reports)."""
 
     name: Name | None = None
     lamp_w: Watts | None = None

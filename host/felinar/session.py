@@ -27,7 +27,7 @@ PING_S = 30.0
 STALE_AFTER = 3
 ANSWER_S = 3.0
 RESYNC_S = 6 * 3600.0
-"""A node's crystal (20 ppm) drifts less than half a second in this time; then it is asked HELLO and given TIME again."""
+"""In this time a node's crystal (20 ppm) drifts less than half a second; then it says HELLO and is given TIME again."""
 RING = 250
 """Bytes that may lie unread in a node's console ring (it holds 260 and has no flow control)."""
 
@@ -55,6 +55,21 @@ class Order(Protocol):
 
 Reader = Callable[[int, int, bytes], dict[str, object] | None]
 """(schema version, kind, body) to values by name in wire steps, None when the body can't be read."""
+
+
+def _named(kind: int, payload: bytes) -> dict[str, int | None]:
+    """Values by name, None for what is missing or beyond its range."""
+    names = (f[0] for f in schema.fields(kind))
+    values = codec.decode(kind, payload)
+    return {name: v if isinstance(v, int) else None for name, v in zip(names, values, strict=True)}
+
+
+def _integers(kind: int, payload: bytes) -> dict[str, int]:
+    """Values by name of a message that is useless unless all of them are numbers."""
+    values = {name: v for name, v in _named(kind, payload).items() if v is not None}
+    if len(values) < len(schema.fields(kind)):
+        raise WireError("values")
+    return values
 
 
 def read_current(version: int, kind: int, body: bytes) -> dict[str, object] | None:
@@ -214,7 +229,7 @@ class Session:
         if peer is None:
             self._ask_hello(now)
             raise WireError("unidentified")
-        # A counter that steps back is a node that started anew and whose HELLO was lost: its boot is not the one we know.
+        # A counter that steps back: the node started anew and its HELLO was lost, so its boot is not the one we know.
         if (counter - peer.counter) & 0xFFFF >= 0x8000:
             peer.doubted = True
         peer.counter = counter
@@ -228,9 +243,7 @@ class Session:
         return self._kept(node, peer, kind, payload, now)
 
     def _hello(self, node: int, counter: int, payload: bytes, now: Now) -> list[Fact]:
-        v = dict(zip((f[0] for f in schema.fields(schema.HELLO)), codec.decode(schema.HELLO, payload), strict=True))
-        if any(value is None or isinstance(value, str) for value in v.values()):
-            raise WireError("hello")
+        v = _integers(schema.HELLO, payload)
         uid = f"{v['uid0']:04x}{v['uid1']:04x}{v['uid2']:04x}"
         facts = self._answered(node, schema.HELLO)
         old = self._peers.get(node)
@@ -252,11 +265,7 @@ class Session:
         return facts
 
     def _health(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
-        names = [f[0] for f in schema.fields(schema.HEALTH)]
-        values = {
-            name: None if isinstance(value, str) else value
-            for name, value in zip(names, codec.decode(schema.HEALTH, payload), strict=True)
-        }
+        values = _named(schema.HEALTH, payload)
         if values["boot"] != peer.boot:
             peer.doubted = True
             self._ask_hello(now)
@@ -267,13 +276,16 @@ class Session:
         return facts + self._release(peer)
 
     def _result(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
-        id, code, level, relay = codec.decode(schema.RESULT, payload)
+        v = _named(schema.RESULT, payload)
+        id, code = v["id"], v["code"]
+        if id is None or code is None:
+            raise WireError("values")
         facts = self._answered(node, schema.RESULT, id)
         if all(queued.order.id != id for queued in peer.orders):
             self._drop("stray_result")
             return facts
         self.withdraw(node, id)
-        facts.append(OrderAnswered(node, id, code, level, relay, now.unix))
+        facts.append(OrderAnswered(node, id, code, v["level"], v["relay"], now.unix))
         return facts
 
     def _kept(self, node: int, peer: _Peer, kind: int, payload: bytes, now: Now) -> list[Fact]:
@@ -408,7 +420,7 @@ class Session:
         self._put(out, self._frame(kind, node, values), now)
 
     def _frame(self, kind: int, node: int, values: list[int]) -> bytes:
-        content = frame.pack(kind, node, self._counter, codec.encode(kind, values))
+        content = frame.pack(kind, node, self._counter, codec.encode(kind, [*values]))
         data = serial.encode(bytes((_NODE_FRAME,)) + content)
         if len(data) > RING:
             raise WireError("long")

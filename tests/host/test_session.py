@@ -329,7 +329,7 @@ def test_only_the_latest_acknowledgement_of_a_boot_goes_out() -> None:
         (b"\0" + frame.pack(schema.TIME, 1, 0, b""), "direction"),
         (b"\0" + frame.pack(schema.REPORT, 0, 0, b""), "address"),
         (b"\0" + frame.pack(schema.HELLO, 1, 0, b"\0"), "short"),
-        (b"\0" + frame.pack(schema.HELLO, 1, 0, codec.encode(schema.HELLO, [None] * 13)), "hello"),
+        (b"\0" + frame.pack(schema.HELLO, 1, 0, codec.encode(schema.HELLO, [None] * 13)), "values"),
         (b"\0" + frame.pack(schema.REPORT, 1, 0, b"", version=1), "version"),
     ],
 )
