@@ -7,7 +7,7 @@ emptied data register, so that an early reading cannot pass for the last value.
 
 from micropython import const
 
-from drivers import RANGE, Chip, DriverError
+from drivers import RANGE, TIMEOUT, Chip, DriverError
 
 _POWER_ON = b"\x01"
 _RESET = b"\x07"  # empties the data register
@@ -40,23 +40,25 @@ class Bh1750:
         self._chip.write(_RESET)
 
     async def read(self, out) -> None:
-        """Measure, in a brighter range when this one is full; raises DriverError(RANGE) above 121 klx."""
-        while True:
-            mode, mt, factor, full, below = _RANGES[self._range]
+        """Measure, again when another range is the right one; raises DriverError(RANGE) above 121 klx."""
+        at = self._range
+        for _ in range(4):
+            mode, mt, factor, full, below = _RANGES[at]
             count = await self._measure(mode, mt)
-            if count >= _FULL and self._range == len(_RANGES) - 1:
-                raise DriverError(RANGE)
-            if count < _FULL:
-                break
-            self._range += 1
-        # counts * 230 * factor / MT, split so that every step stays a small integer
-        count *= 230
-        millilux = count // mt * factor + count % mt * factor // mt
-        if count >= full * 230:
-            self._range += 1
-        elif millilux < below:
-            self._range -= 1
-        out[0] = millilux
+            # counts * 230 * factor / MT, split so that every step stays a small integer
+            millilux = count * 230 // mt * factor + count * 230 % mt * factor // mt
+            if count >= _FULL:
+                if at == len(_RANGES) - 1:
+                    raise DriverError(RANGE)
+                at += 1
+            elif millilux < below:
+                while millilux < _RANGES[at][4]:
+                    at -= 1
+            else:
+                self._range = at + 1 if count >= full else at
+                out[0] = millilux
+                return
+        raise DriverError(TIMEOUT)  # light that changes faster than it can be measured
 
     async def _measure(self, mode: bytes, mt: int) -> int:
         chip = self._chip

@@ -9,6 +9,8 @@ from time import ticks_diff
 
 from micropython import const
 
+from drivers import NACK, DriverError
+
 _OUT = const(3)  # machine.Pin.OUT on the ESP32
 _MJ_PER_WH = const(3600000)
 
@@ -17,7 +19,8 @@ class Bl0937:
     """Fills `power` in W, of the time since the last reading, and `energy` in Wh since start.
 
     Energy is counted in pulses of `pulse_mj` mJ, so that nothing is lost to rounding. `voltage` (V) and `current` (A)
-    are measured in turns, one a reading; None until then. The first reading after `start` has no power.
+    are measured in turns, one a reading; None until then. The first reading after `start` has no power. Where mains is,
+    the voltage sends pulses: without them a reading raises DriverError(NACK), lest a dead meter pass for 0 W.
     """
 
     NAME = "bl0937"
@@ -49,10 +52,11 @@ class Bl0937:
             self._cf = b.counter(self._index, self._pins[0])
             self._cf1 = b.counter(self._index + 1, self._pins[1])
             self._sel = b.pin(self._pins[2], _OUT, 1)
+            self._pulses = 0
         self._mode = 1
         self._sel.value(1)
         self._then = None
-        self._pulses = self._cf.value()
+        self._silent = False
 
     async def read(self, out) -> None:
         now = self._b.ticks_ms()
@@ -71,6 +75,7 @@ class Bl0937:
                 out[0] = count * self._watt * 1000 / ms
                 hz = (other - self._other) * 1000 / ms
                 if self._mode:
+                    self._silent = hz == 0 and ms >= 1000
                     self.voltage = hz * self._volt
                 else:
                     self.current = hz * self._ampere
@@ -79,6 +84,8 @@ class Bl0937:
         self._sel.value(self._mode)
         self._other = self._cf1.value()
         out[1] = self._wh
+        if self._silent:
+            raise DriverError(NACK)
 
     def _count(self, pulses: int) -> None:
         # In portions, so that the product stays a small integer (2^30) up to 10 J a pulse.
