@@ -29,9 +29,11 @@ class DriverFailure(Exception):
 
 
 class Bench:
-    """One driver and the models on its buses. `log` keeps what went over them; `longest_ms` is the longest call so far."""
+    """One driver and the models on its buses. `log` keeps what went over them; `longest_ms` is the longest call."""
 
-    def __init__(self, driver: str, entry: Mapping[str, Any] | None = None, conditions: Conditions | None = None) -> None:
+    def __init__(
+        self, driver: str, entry: Mapping[str, Any] | None = None, conditions: Conditions | None = None
+    ) -> None:
         self.now_us = 1_800_000_000_000_000
         self.conditions = conditions or Conditions()
         self.entry = {"driver": driver, **(entry or {})}
@@ -47,7 +49,7 @@ class Bench:
         self._worker.close()
 
     def fit(self) -> Any:
-        """Put the simulator's model of the entry's chip on the board and open the driver; returns what it says of itself."""
+        """Put the model of the entry's chip on the board and open the driver; returns what that says of itself."""
         self.model = chips.build(self.entry, lambda now_us: self.conditions, lamp=self.lamp)
         self.model.power_cycle(self.now_us)
         return self.open()

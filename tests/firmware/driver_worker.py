@@ -1,4 +1,6 @@
-"""Runs one driver under MicroPython, for `driver_bench`: its board services ask the test for every transfer and wait."""
+"""Runs one driver under MicroPython, for `driver_bench`: its board services ask the test for every transfer."""
+
+# ruff: noqa: T201, UP031, B905 (MicroPython, speaking over standard output)
 
 import asyncio
 import io
@@ -186,7 +188,8 @@ def main():
         if "open" in request:
             module = __import__("drivers." + request["open"], None, None, ("open",))
             driver = module.open(Services(), request["entry"])
-            answer = {"result": {"NAME": driver.NAME, "FIELDS": driver.FIELDS, "PERIOD_MS": getattr(driver, "PERIOD_MS", None)}}
+            says = {"NAME": driver.NAME, "FIELDS": driver.FIELDS, "PERIOD_MS": getattr(driver, "PERIOD_MS", None)}
+            answer = {"result": says}
         elif "make" in request:
             # The outputs, which are not sensors: a class of a driver module with its arguments.
             module = __import__("drivers." + request["make"].lower(), None, None, (request["make"],))

@@ -1,0 +1,39 @@
+"""Runs node.sound under MicroPython on samples that the test sends; answers with the blocks and the last state."""
+
+# ruff: noqa: T201 (MicroPython, speaking over standard output)
+
+import binascii
+import json
+import sys
+
+import micropython
+from node.sound import Meter
+
+out = [0.0, 0.0, 0.0]
+meter = Meter()
+
+while True:
+    line = sys.stdin.readline()
+    if not line:
+        break
+    request = json.loads(line)
+    if request.get("new", True):
+        meter = Meter()
+    samples = binascii.a2b_base64(request["samples"])
+    total = len(samples) // 4
+    pieces = request.get("pieces") or [total]
+    blocks = []
+    at = end = turn = 0
+    while at < total:
+        if at == end:
+            end = min(total, at + pieces[turn % len(pieces)])
+            turn += 1
+        micropython.heap_lock()
+        try:
+            at = meter.feed(samples, at, end)
+        finally:
+            micropython.heap_unlock()
+        if meter.ready:
+            meter.take(out)
+            blocks.append(list(out))
+    print(json.dumps({"blocks": blocks, "state": list(meter._state)}))
