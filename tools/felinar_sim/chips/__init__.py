@@ -20,6 +20,7 @@ from felinar_sim.chips.base import (
 from felinar_sim.chips.bh1750 import Bh1750
 from felinar_sim.chips.lamp import Lamp, LampType
 from felinar_sim.chips.meter import BL0937, HLW8012, Meter, MeterType
+from felinar_sim.chips.microphone import ICS43434, INMP441, Microphone, MicrophoneType
 from felinar_sim.chips.sht4x import Sht4x
 from felinar_sim.chips.sps30 import Sps30
 from felinar_sim.conditions import Conditions, Surroundings
@@ -50,10 +51,19 @@ def _meter(kind: MeterType) -> _Builder:
     return make
 
 
+def _microphone(kind: MicrophoneType) -> _Builder:
+    def make(entry: Entry, surroundings: Surroundings, lamp: Lamp | None, seed: int | str) -> Chip:
+        return Microphone(surroundings, kind, int(entry.get("rate", 48_000)), seed=seed)
+
+    return make
+
+
 _BUILDERS: dict[str, _Builder] = {
     "bh1750": _i2c(Bh1750),
     "bl0937": _meter(BL0937),
     "hlw8012": _meter(HLW8012),
+    "ics43434": _microphone(ICS43434),
+    "inmp441": _microphone(INMP441),
     "sht4x": _i2c(Sht4x),
     "sps30": _i2c(Sps30),
 }
