@@ -1,0 +1,687 @@
+"""One simulated board: the life of its MicroPython process, and the chip's parts that its requests reach."""
+
+from __future__ import annotations
+
+import errno
+import random
+import signal
+import subprocess
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from felinar_sim import process
+from felinar_sim.audio import I2sPort
+from felinar_sim.buses import I2cBuses
+from felinar_sim.chips.base import AudioSource, Chip, I2cChip, PinListener, PulseSource, PwmListener, UartChip
+from felinar_sim.clock import Clock, Timer, VirtualClock
+from felinar_sim.console import Console
+from felinar_sim.errors import SimulatorError
+from felinar_sim.flash import BLOCK, DEFAULT_PARTITIONS, ERASE_US, TABLE_AT, Flash, Fuse, Nvs, PowerLost, partition_table
+from felinar_sim.link import DONE, POSTS, Answer, Exit, Frame, Hung, Link, Op, Source
+from felinar_sim.pins import Pins
+from felinar_sim.trace import Log, Trace
+from felinar_sim.uarts import POLL_US, Uart
+
+_NVS_NOT_FOUND = 4354  # 0x1102
+_NVS_INVALID_LENGTH = 4364  # 0x110c
+_REAL_PATIENCE_US = 500  # in real time, what takes less than this is answered at once
+_RTC_MEMORY = 2048
+_ROM_TEXT = {
+    1: "rst:0x1 (POWERON_RESET)", 2: "rst:0xc (SW_CPU_RESET)", 3: "rst:0x8 (TG1WDT_SYS_RESET)", 4: "rst:0x5 (DEEPSLEEP_RESET)",
+}  # fmt: skip
+
+
+class Cause(IntEnum):
+    """`machine.reset_cause()` of the ESP32 port: a brown-out reads as power-on, a panic as a hard reset."""
+
+    POWER_ON = 1
+    HARD = 2
+    WATCHDOG = 3
+    DEEP_SLEEP = 4
+    SOFT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """One append to the node's outbox that returned, as the probe saw it."""
+
+    at_us: int
+    kind: int
+    seq: int
+    boot: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request whose answer is still due."""
+
+    frame: Frame
+    sources: int
+    timer: Timer | None = None
+
+
+class Board:
+    """A board with its chips, flash and console, on a clock.
+
+    `power_on`, `cut_power`, `reset`, `brown_out` and `cut_after` are what the world does to it. `folder` is its working directory and
+    keeps its flash, NVS and log. `parts` are (board-file entry, chip model) pairs. Faults of chips are attributes of the models:
+    `board.chip("sps30").nack = True`.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, clock: Clock, *, app: Path, description: Mapping[str, Any],
+        parts: Sequence[tuple[Mapping[str, Any], Any]] = (), seed: int | str = 0, heap: str = process.HEAP, uid: bytes = b"\x02\0\0\0\0\1",
+        probe: bool = False, boot_ms: int = 300, uptime_at_boot_s: float = 0.0, drift_ppm: float = 0.0, hang_s: float = 60.0,
+        keep: bool = True, micropython: str | None = None,
+    ) -> None:
+        """`keep`: flash and NVS also live in files of the folder. `uptime_at_boot_s` moves the start of the chip's ticks (to test
+        their wrap); `drift_ppm` is how much too fast the chip's clock runs (virtual time only); `hang_s` is how many seconds of real time
+        a program may compute without asking for anything before it counts as hung.
+        """
+        self.name, self.folder, self.clock = name, folder, clock
+        self.description = description
+        self.heap, self.uid, self.probe, self.boot_ms, self.hang_s = heap, uid, probe, boot_ms, hang_s
+        self.console = Console(clock, seed=f"{seed}/{name}", baud=int(description.get("line", {}).get("baud", 115_200)))
+        self.console.on_input = lambda: self._wake(Source.CONSOLE)
+        self.pins = Pins(description.get("pins", {}))
+        self.pins.on_irq = lambda: self._wake(Source.IRQ)
+        self.i2c = I2cBuses(self.pins.numbers)
+        self.uarts = {1: Uart(), 2: Uart()}
+        self.i2s: dict[int, I2sPort] = {}
+        self.audio: dict[str, AudioSource] = {}
+        self.levels: Callable[[int, int, float], Sequence[float]] | None = None
+        """What the level-injection driver reads: (first block's end µs, blocks, full-scale dB) → mean squares."""
+        self.parts = list(parts)
+        self.cycled: list[Chip] = []
+        self.fuse = Fuse()
+        size = int(description.get("flash_mb", 4)) << 20
+        self.flash = Flash(size, path=folder / "flash.bin" if keep else None, fuse=self.fuse, seed=f"{seed}/{name}")
+        self.nvs = Nvs(path=folder / "nvs.json" if keep else None, fuse=self.fuse)
+        self.log = Log(folder / "board.log")
+        self.trace = Trace()
+        self.appended: list[Appended] = []
+        self.on_append: list[Callable[[Appended], None]] = []
+        self.on_power: list[Callable[[bool, int], None]] = []
+        """Called with (mains present, now) whenever the supply comes or goes."""
+        self.boots: list[tuple[int, Cause]] = []
+        self.powered = False
+        self.restore_after_s: float | None = None
+        """Seconds after which the supply comes back by itself after a cut planned with `cut_after`; None: never."""
+        self._app, self._micropython = app, micropython or process.interpreter()
+        self._seed = f"{seed}/{name}"
+        self._random = random.Random(self._seed)
+        self._ppb = round(drift_ppm * 1000)
+        self._ticks_start_us = round(uptime_at_boot_s * 1_000_000)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
+        self._generation = 0
+        self._cause = Cause.POWER_ON
+        self._boot_us = 0  # world time of uptime 0
+        self._up_us = 0  # the program's uptime as far as it is known
+        self._waiting: _Waiting | None = None
+        self._rtc_us = 0  # the real-time clock at uptime 0
+        self._rtc_memory = b""
+        self._wdt_us = 0
+        self._wdt_due: int | None = None
+        self._wdt_timer: Timer | None = None
+        self._handlers = self._table()
+        for entry, part in self.parts:
+            self.fit(entry, part)
+        if self.flash.read(TABLE_AT, 2) == b"\xff\xff":
+            self._write_table(description.get("partitions") or DEFAULT_PARTITIONS)
+
+    # Building
+
+    def fit(self, entry: Mapping[str, Any], part: Any) -> None:
+        """Connect a part: to the bus of its entry, and to whatever pins it listens to or drives."""
+        bus = str(entry.get("bus", ""))
+        if isinstance(part, Chip):
+            self.cycled.append(part)
+        if isinstance(part, I2cChip) or (bus.startswith("i2c") and hasattr(part, "address")):
+            self.i2c.bus(bus or "i2c0").chips.append(part)
+        if isinstance(part, UartChip):
+            self.uarts[int(bus.removeprefix("uart") or 1)].chip = part
+        if isinstance(part, AudioSource):
+            self.audio[bus or "i2s0"] = part
+        if isinstance(part, PinListener):
+            self.pins.listeners.append(part)
+        if isinstance(part, PwmListener):
+            self.pins.pwm_listeners.append(part)
+        if isinstance(part, PulseSource):
+            self.pins.pulse_sources.append(part)
+
+    def chip(self, driver: str) -> Any:
+        """The model fitted for a driver's name."""
+        for entry, part in self.parts:
+            if entry.get("driver") == driver:
+                return part
+        raise KeyError(f"{self.name} has no {driver!r} fitted")
+
+    # What the world does
+
+    @property
+    def running(self) -> bool:
+        """Whether the program runs: not while it is without power or booting."""
+        return self._process is not None
+
+    @property
+    def reset_cause(self) -> Cause:
+        """Why the program was started last."""
+        return self._cause
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the last boot, 0 without power."""
+        return (self.clock.now_us - self._boot_us) / 1_000_000 if self.powered else 0.0
+
+    @property
+    def rtc_s(self) -> float:
+        """The chip's real-time clock: seconds since 2000-01-01."""
+        return (self._rtc_us + self._uptime(self.clock.now_us)) / 1_000_000
+
+    def power_on(self) -> None:
+        """The supply comes (back)."""
+        with self.clock.lock:
+            if self.powered:
+                return
+            now = self.clock.now_us
+            self.powered = True
+            for chip in self.cycled:
+                chip.power_cycle(now)
+            for listener in self.on_power:
+                listener(True, now)
+            self._power_on_state()
+            self._boot(Cause.POWER_ON)
+
+    def cut_power(self) -> None:
+        """The supply fails, at this very moment."""
+        with self.clock.lock:
+            if not self.powered:
+                return
+            now = self.clock.now_us
+            self.powered = False
+            for listener in self.on_power:
+                listener(False, now)
+            self._stop_program()
+            self.log.write(now, "-- power lost")
+
+    def cut_after(self, operations: int, torn: float = 0.0) -> None:
+        """Lose power at a later flash operation (NVS writes are some): see `Fuse.cut_after`."""
+        self.fuse.cut_after(operations, torn)
+
+    def power_cycle(self, seconds: float = 1.0) -> None:
+        """Cut the power now and bring it back after so many seconds of the world's time."""
+        with self.clock.lock:
+            self.cut_power()
+            self.clock.at(self.clock.now_us + round(seconds * 1_000_000), self.power_on)
+
+    def brown_out(self) -> None:
+        """A dip of the supply that only the chip notices: it restarts and calls it a power-on; the other parts keep their state."""
+        with self.clock.lock:
+            if self.powered:
+                self._stop_program()
+                self._power_on_state()
+                self._boot(Cause.POWER_ON)
+
+    def reset(self, cause: Cause = Cause.HARD) -> None:
+        """The chip restarts (a panic, a debugger); real-time clock and RTC memory stay."""
+        with self.clock.lock:
+            if self.powered:
+                self._rtc_keep()
+                self._stop_program()
+                self._boot(cause)
+
+    def close(self) -> None:
+        """End the process and let go of files and lines."""
+        with self.clock.lock:
+            self._stop_program()
+            self.powered = False
+            self.console.close()
+            self.flash.close()
+
+    # Life of the program
+
+    def _power_on_state(self) -> None:
+        self._rtc_us = self._rtc_restart()
+        self._rtc_memory = b""
+
+    def _rtc_restart(self) -> int:
+        return -self._ticks_start_us  # so that it reads 0, 2000-01-01, at the moment of the boot
+
+    def _boot(self, cause: Cause) -> None:
+        now = self.clock.now_us
+        self._cause = cause
+        if cause is not Cause.SOFT:
+            self._boot_us = now
+            text = _ROM_TEXT.get(cause, "")
+            self.console.output(f"ets Jul 29 2019 12:21:46\r\n\r\n{text},boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n".encode())
+        self.boots.append((now, cause))
+        self.log.write(now, f"-- boot {len(self.boots)}: {cause.name.lower()}")
+        self._later(now + self.boot_ms * 1000, self._start_program)
+
+    def _later(self, when_us: int, action: Callable[[], None]) -> Timer:
+        """An action that is forgotten when the program ends before."""
+        generation = self._generation
+
+        def act() -> None:
+            if generation == self._generation:
+                action()
+
+        return self.clock.at(when_us, act)
+
+    def _start_program(self) -> None:
+        process.prepare(self.folder, self._app, self._micropython)
+        link = Link()
+        self._process = process.spawn(self.folder, link, self.log.path, heap=self.heap, micropython=self._micropython)
+        self._link = link
+        self._up_us = self._uptime(self.clock.now_us)
+        self.console.power(True)
+        if self.clock.virtual:
+            self._serve()
+        else:
+            self.clock.watch(link.fileno(), self._readable)
+
+    def _stop_program(self, *, soft: bool = False) -> None:
+        now = self.clock.now_us
+        self._generation += 1
+        self._waiting = None
+        if self._process is not None and self._link is not None:
+            self._process.kill()
+            self._process.wait()
+            if not self.clock.virtual:
+                self.clock.unwatch(self._link.fileno())
+            for frame in self._link.drain():  # appends that had returned; nothing else of it came to pass
+                if frame.op == Op.PROBE:
+                    self._probe(frame, now)
+            self._link.close()
+        self._process = self._link = None
+        self.console.power(False)
+        self.pins.release(now, hard=not soft)
+        self.i2c.release()
+        self.i2s.clear()
+        for uart in self.uarts.values():
+            uart.release()
+        if not soft:
+            self._wdt_due, self._wdt_us = None, 0
+
+    def _ended(self) -> None:
+        """The process ended by itself: on the chip, a panic."""
+        assert self._process is not None
+        status = self._process.wait()
+        how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+        self.log.write(self.clock.now_us, f"-- the interpreter ended: {how}")
+        self._rtc_keep()
+        self._stop_program()
+        self._boot(Cause.HARD)
+
+    def _rtc_keep(self) -> None:
+        """Carry the real-time clock over a reset, which starts the uptime anew."""
+        self._rtc_us += self._uptime(self.clock.now_us) - self._ticks_start_us
+
+    def _uptime(self, now_us: int) -> int:
+        """The chip's uptime at a moment of the world."""
+        passed = now_us - self._boot_us
+        if self._ppb:
+            passed += passed * self._ppb // 1_000_000_000
+        return self._ticks_start_us + passed
+
+    def _world(self, uptime_us: int) -> int:
+        """The earliest moment of the world at which the chip's uptime has come to a value."""
+        passed = uptime_us - self._ticks_start_us
+        if self._ppb:
+            passed = -(-passed * 1_000_000_000 // (1_000_000_000 + self._ppb))
+        return self._boot_us + passed
+
+    # Requests
+
+    def _readable(self) -> None:
+        link = self._link
+        assert link is not None
+        if not link.receive():
+            self._ended()
+            return
+        while self._link is link and (frame := link.next()) is not None:
+            self._dispatch(frame)
+
+    def _serve(self) -> None:
+        """Virtual time: carry out the program's requests until it has to wait for a later moment."""
+        clock = self.clock
+        assert isinstance(clock, VirtualClock)
+        link = self._link
+        while link is not None and self._link is link:
+            try:
+                frame = link.wait_next(self.hang_s)
+            except Hung as error:
+                self._hung(error)
+                return
+            if frame is None:
+                self._ended()
+                return
+            self._up_us += frame.cost
+            when = self._world(self._up_us)
+            if when > clock.now_us:
+                if when > clock.horizon():
+                    self._later(when, lambda frame=frame: self._resume(frame))  # type: ignore[misc]
+                    return
+                clock.now_us = when
+            if not self._dispatch(frame):
+                return
+
+    def _resume(self, frame: Frame) -> None:
+        if self._dispatch(frame):
+            self._serve()
+
+    def _hung(self, error: Hung) -> None:
+        """The program computes without end: the watchdog bites when its time has come; without one the chip would hang for ever."""
+        self.log.write(self.clock.now_us, f"-- {error}")
+        if self._wdt_due is None:
+            raise SimulatorError(f"{self.name}: {error}, and no watchdog is set: the program computes for ever") from error
+
+    def _dispatch(self, frame: Frame) -> bool:
+        """Carry out a request; True when the program goes on at once."""
+        now = self.clock.now_us
+        self.trace.add(now, frame.op, frame.arg, frame.a, frame.b, frame.data)
+        if frame.taken:
+            self.console.taken(frame.taken)
+        handler = self._handlers.get(frame.op)
+        if handler is None:
+            raise SimulatorError(f"{self.name}: request {frame.op} is unknown; do the stand-ins and the simulator belong together?")
+        try:
+            answer = handler(frame, now)
+        except PowerLost:
+            self.cut_power()
+            if self.restore_after_s is not None:
+                self.clock.at(now + round(self.restore_after_s * 1_000_000), self.power_on)
+            return False
+        if frame.op in POSTS:
+            return self._link is not None
+        if answer is None:
+            return False
+        return self._answer(answer, now)
+
+    def _answer(self, answer: Answer, now: int) -> bool:
+        due = now + answer.took_us
+        clock = self.clock
+        if isinstance(clock, VirtualClock):
+            if due > now:
+                if due > clock.horizon():
+                    self._later(due, lambda: self._finish(answer))
+                    return False
+                clock.now_us = due
+        elif answer.took_us > _REAL_PATIENCE_US:
+            self._later(due, lambda: self._finish(answer))
+            return False
+        return self._send(answer)
+
+    def _finish(self, answer: Answer) -> None:
+        if self._send(answer) and self.clock.virtual:
+            self._serve()
+
+    def _send(self, answer: Answer) -> bool:
+        assert self._link is not None
+        now = self.clock.now_us
+        self._up_us = self._uptime(now)
+        flags = self.console.flags()
+        for number, port in self.i2s.items():
+            if port.available(now):
+                flags |= Source.I2S0 << number
+        for number, uart in self.uarts.items():
+            if uart.ready(now):
+                flags |= Source.UART1 << (number - 1)
+        if self.pins.irq_pending:
+            flags |= Source.IRQ
+        return self._link.answer(self._up_us, answer.status, flags, answer.data)
+
+    # Waiting
+
+    def _wait(self, frame: Frame, now: int) -> Answer | None:
+        """WAIT: a = uptime to wait for (-1 for ever), b = sources that end it sooner."""
+        if self._ready(frame.b, now):
+            return self._woken(frame)
+        until = None if frame.a < 0 else self._world(frame.a)
+        if until is not None and until <= now:
+            return DONE
+        clock = self.clock
+        polled = frame.b & (Source.I2S0 | Source.I2S1 | Source.UART1 | Source.UART2)
+        if isinstance(clock, VirtualClock) and until is not None and not polled and until <= clock.horizon():
+            clock.now_us = until
+            return DONE
+        self._park(_Waiting(frame, frame.b), until, now)
+        return None
+
+    def _park(self, waiting: _Waiting, until: int | None, now: int) -> None:
+        self._waiting = waiting
+        due = until
+        for number, port in self.i2s.items():
+            if waiting.sources & (Source.I2S0 << number):
+                ready = port.ready_us()
+                due = ready if due is None else min(due, ready)
+        if waiting.sources & (Source.UART1 | Source.UART2):
+            due = now + POLL_US if due is None else min(due, now + POLL_US)
+        if due is not None:
+            waiting.timer = self._later(due, lambda: self._due(until))
+
+    def _due(self, until: int | None) -> None:
+        waiting = self._waiting
+        if waiting is None:
+            return
+        now = self.clock.now_us
+        if self._ready(waiting.sources, now) or (until is not None and now >= until):
+            self._waiting = None
+            self._finish(self._woken(waiting.frame))
+        else:
+            self._park(waiting, until, now)
+
+    def _wake(self, source: int) -> None:
+        """Something has come that a wait may listen to."""
+        waiting = self._waiting
+        if waiting is not None and waiting.sources & source:
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+            waiting.timer = self._later(self.clock.now_us, lambda: self._due(self.clock.now_us))
+
+    def _ready(self, sources: int, now: int) -> bool:
+        if sources & Source.CONSOLE and self.console.pending:
+            return True
+        if sources & Source.IRQ and self.pins.irq_pending:
+            return True
+        for number, port in self.i2s.items():
+            if sources & (Source.I2S0 << number) and port.available(now):
+                return True
+        return any(sources & (Source.UART1 << (number - 1)) and uart.ready(now) for number, uart in self.uarts.items())
+
+    def _woken(self, frame: Frame) -> Answer:
+        return Answer(0, self.console.fetch()) if frame.b & Source.CONSOLE else DONE
+
+    # Handlers
+
+    def _table(self) -> dict[int, Callable[[Frame, int], Answer | None]]:
+        return {
+            Op.HELLO: self._hello, Op.SYNC: lambda f, now: DONE, Op.WAIT: self._wait, Op.EXIT: self._exit,
+            Op.CONSOLE_WRITE: self._console_write, Op.KBD_INTR: self._kbd_intr, Op.LOG: self._log, Op.PROBE: self._probe,
+            Op.RANDOM: lambda f, now: Answer(0, self._random.randbytes(f.b)), Op.LEVELS: self._levels,
+            Op.PIN_MODE: self.pins.mode, Op.PIN_WRITE: self.pins.write, Op.PIN_READ: self.pins.read, Op.PIN_IRQ: self.pins.irq,
+            Op.IRQ_TAKE: self.pins.irq_take, Op.PWM: self.pins.pwm, Op.ADC: self.pins.adc,
+            Op.COUNTER_SETUP: self.pins.counter_setup, Op.COUNTER_READ: self.pins.counter_read,
+            Op.I2C_SETUP: self.i2c.setup, Op.I2C_WRITE: self.i2c.write, Op.I2C_READ: self.i2c.read,
+            Op.I2S_SETUP: self._i2s_setup, Op.I2S_READ: self._i2s_read, Op.I2S_STOP: self._i2s_stop,
+            Op.UART_SETUP: self._uart_setup, Op.UART_WRITE: lambda f, now: self.uarts[f.arg].write(f, now),
+            Op.UART_READ: self._uart_read, Op.WDT: self._wdt,
+            Op.RTC_SET: self._rtc_set, Op.RTC_READ: lambda f, now: Answer(0, self._rtc_memory), Op.RTC_WRITE: self._rtc_write,
+            Op.FLASH_READ: self._flash_read, Op.FLASH_WRITE: self._flash_write, Op.FLASH_ERASE: self._flash_erase,
+            Op.NVS_GET: self._nvs_get, Op.NVS_SET: self._nvs_set, Op.NVS_ERASE: self._nvs_erase,
+        }  # fmt: skip
+
+    def _hello(self, f: Frame, now: int) -> Answer:
+        flags = (0 if self.clock.virtual else 1) | (2 if self.probe else 0)
+        seed = random.Random(f"{self._seed}/{len(self.boots)}").getrandbits(31)
+        data = bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self._rtc_us.to_bytes(8, "little", signed=True)
+        return Answer(0, data + seed.to_bytes(4, "little"))
+
+    def _exit(self, f: Frame, now: int) -> Answer:
+        reason = Exit(f.arg)
+        if reason is Exit.SOFT:
+            self._stop_program(soft=True)
+            self._boot(Cause.SOFT)
+            return DONE
+        if reason is Exit.HARD:
+            self._rtc_keep()
+        self._stop_program()
+        if reason is Exit.HARD:
+            self._boot(Cause.HARD)
+        elif f.a:
+            self._later(now + f.a, self._wake_from_deep_sleep)
+        return DONE
+
+    def _wake_from_deep_sleep(self) -> None:
+        self._rtc_keep()
+        self._boot(Cause.DEEP_SLEEP)
+
+    def _console_write(self, f: Frame, now: int) -> Answer:
+        took = self.console.sending_us(len(f.data))
+        if self.clock.virtual:
+            self._later(now + took, lambda: self.console.output(f.data))
+            return Answer(0, b"", took)
+        self.console.output(f.data)
+        return Answer(0, b"", 0)  # a pseudo-terminal is as fast as it is; waiting for a line's speed would only add to it
+
+    def _kbd_intr(self, f: Frame, now: int) -> Answer:
+        self.console.interrupt_on(f.a)
+        return DONE
+
+    def _log(self, f: Frame, now: int) -> Answer:
+        self.log.write(now, f.data.decode(errors="replace"))
+        return DONE
+
+    def _probe(self, f: Frame, now: int) -> Answer:
+        appended = Appended(now, f.arg, f.a, f.b, f.data)
+        self.appended.append(appended)
+        for listener in self.on_append:
+            listener(appended)
+        return DONE
+
+    def _levels(self, f: Frame, now: int) -> Answer:
+        if self.levels is None:
+            raise SimulatorError(f"{self.name}: the driver 'levels' asks for levels, and the board has none to give")
+        return Answer(0, array("f", self.levels(now, f.b, f.a / 1000)).tobytes())
+
+    def _i2s_setup(self, f: Frame, now: int) -> Answer:
+        """arg = port | 16-bit << 4 | stereo << 5, a = sck | ws << 8 | sd << 16 | DMA blocks << 32, b = rate."""
+        number, pins = f.arg & 15, self.pins.numbers
+        source = None
+        for name, part in self.audio.items():
+            wanted = tuple(pins.get(f"{name}_{line}") for line in ("sck", "ws", "sd"))
+            if wanted == (f.a & 255, f.a >> 8 & 255, f.a >> 16 & 255):
+                source = part
+        self.i2s[number] = I2sPort(
+            source, f.b, f.a >> 32, bits16=bool(f.arg & 16), stereo=bool(f.arg & 32), now_us=now
+        )  # fmt: skip
+        return DONE
+
+    def _i2s_read(self, f: Frame, now: int) -> Answer | None:
+        """arg = port | 128 (what is there; else the answer waits until the buffer is full), b = bytes."""
+        port = self.i2s.get(f.arg & 15)
+        if port is None:
+            return Answer(errno.EIO)
+        if f.arg & 128:
+            return port.take(f.b, now)
+        return self._i2s_fill(port, f.b, b"", now)
+
+    def _i2s_fill(self, port: I2sPort, size: int, have: bytes, now: int) -> Answer | None:
+        have += port.take(size - len(have), now).data
+        missing = (size - len(have)) // port.bytes_per_frame
+        if missing == 0:
+            return Answer(0, have, 20)
+
+        def more() -> None:
+            answer = self._i2s_fill(port, size, have, self.clock.now_us)
+            if answer is not None:
+                self._finish(answer)
+
+        self._later(port.ready_us(min(missing, 256)), more)
+        return None
+
+    def _i2s_stop(self, f: Frame, now: int) -> Answer:
+        self.i2s.pop(f.arg & 15, None)
+        return DONE
+
+    def _uart_setup(self, f: Frame, now: int) -> Answer:
+        pins = self.pins.numbers
+        return self.uarts[f.arg].setup(f, now, pins.get(f"uart{f.arg}_tx"), pins.get(f"uart{f.arg}_rx"))
+
+    def _uart_read(self, f: Frame, now: int) -> Answer:
+        return self.uarts[f.arg].read(f, now)
+
+    def _wdt(self, f: Frame, now: int) -> Answer:
+        """arg 1: start with timeout a µs; 0: feed."""
+        if f.arg:
+            self._wdt_us = f.a
+        if self._wdt_us:
+            self._wdt_due = now + self._wdt_us
+            if self._wdt_timer is None:
+                self._wdt_timer = self.clock.at(self._wdt_due, self._wdt_check)
+        return DONE
+
+    def _wdt_check(self) -> None:
+        self._wdt_timer = None
+        due = self._wdt_due
+        if due is None or not self.powered:
+            return
+        if due > self.clock.now_us:
+            self._wdt_timer = self.clock.at(due, self._wdt_check)
+            return
+        self.log.write(self.clock.now_us, "-- the watchdog bites")
+        self._rtc_keep()
+        self._stop_program()
+        self._boot(Cause.WATCHDOG)
+
+    def _rtc_set(self, f: Frame, now: int) -> Answer:
+        self._rtc_us = f.a
+        return DONE
+
+    def _rtc_write(self, f: Frame, now: int) -> Answer:
+        self._rtc_memory = f.data[:_RTC_MEMORY]
+        return DONE
+
+    def _flash_read(self, f: Frame, now: int) -> Answer:
+        return Answer(0, self.flash.read(f.a, f.b), Flash.read_us(f.b))
+
+    def _flash_write(self, f: Frame, now: int) -> Answer:
+        self.flash.program(f.a, f.data)
+        return Answer(0, b"", Flash.program_us(len(f.data)))
+
+    def _flash_erase(self, f: Frame, now: int) -> Answer:
+        self.flash.erase(f.a)
+        return Answer(0, b"", ERASE_US)
+
+    def _nvs_get(self, f: Frame, now: int) -> Answer:
+        """arg = kind (1 i32, 2 blob), b = room, data = namespace NUL key."""
+        namespace, _, key = f.data.decode().partition("\0")
+        value = self.nvs.get(namespace, key, f.arg)
+        if value is None:
+            return Answer(_NVS_NOT_FOUND, b"", 50)
+        if len(value) > f.b:
+            return Answer(_NVS_INVALID_LENGTH, b"", 50)
+        return Answer(0, value, 50)
+
+    def _nvs_set(self, f: Frame, now: int) -> Answer:
+        namespace, key, value = f.data.split(b"\0", 2)
+        self.nvs.set(namespace.decode(), key.decode(), f.arg, value)
+        return Answer(0, b"", 2 * Flash.program_us(32))
+
+    def _nvs_erase(self, f: Frame, now: int) -> Answer:
+        namespace, _, key = f.data.decode().partition("\0")
+        return Answer(0 if self.nvs.erase(namespace, key) else _NVS_NOT_FOUND, b"", Flash.program_us(32))
+
+    def _write_table(self, partitions: Sequence[Mapping[str, Any]]) -> None:
+        """What flashing a board leaves there."""
+        fuse, self.flash.fuse = self.flash.fuse, Fuse()
+        table = partition_table([dict(p) for p in partitions])
+        for at in range(0, len(table), BLOCK):
+            self.flash.program(TABLE_AT + at, table[at : at + BLOCK])
+        self.flash.fuse = fuse

@@ -1,0 +1,224 @@
+"""Stand-in for the chip's `machine`: pins, I2C, watchdog and resets; what is rarer is loaded from the module's `sim…` files."""
+import simlink
+from micropython import const
+
+PWRON_RESET = const(1)
+HARD_RESET = const(2)
+WDT_RESET = const(3)
+DEEPSLEEP_RESET = const(4)
+SOFT_RESET = const(5)
+SLEEP = const(2)
+DEEPSLEEP = const(4)
+PIN_WAKE = const(2)
+TIMER_WAKE = const(4)
+
+_cause = PWRON_RESET
+_uid = b""
+_hz = 160_000_000
+
+
+def begin(buffer):
+    """What HELLO told about this board."""
+    global _cause, _uid
+    _cause = buffer[1]
+    _uid = bytes(buffer[2:8])
+
+
+def reset_cause():
+    return _cause
+
+
+def unique_id():
+    return _uid
+
+
+def freq(hz=None):
+    global _hz
+    if hz is None:
+        return _hz
+    _hz = hz
+
+
+def reset():
+    simlink.exit(simlink.HARD)
+
+
+def soft_reset():
+    simlink.exit(simlink.SOFT)
+
+
+def idle():
+    simlink.spend(10)
+
+
+def lightsleep(ms=None):
+    simlink.wait(-1 if ms is None else simlink.uptime() + ms * 1000, simlink.IRQ)
+
+
+sleep = lightsleep
+
+
+def deepsleep(ms=0):
+    simlink.post(simlink.EXIT, simlink.DEEP, a=ms * 1000)
+    simlink.exit(simlink.DEEP)
+
+
+def disable_irq():
+    return 0
+
+
+def enable_irq(state=0):
+    pass
+
+
+def wake_reason():
+    return 0
+
+
+class Pin:
+    IN = const(1)
+    OUT = const(3)
+    OPEN_DRAIN = const(7)
+    PULL_DOWN = const(1)
+    PULL_UP = const(2)
+    IRQ_RISING = const(1)
+    IRQ_FALLING = const(2)
+    DRIVE_0 = const(0)
+    DRIVE_1 = const(1)
+    DRIVE_2 = const(2)
+    DRIVE_3 = const(3)
+
+    def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
+        if isinstance(id, Pin):
+            id = id.sim_id
+        if not isinstance(id, int) or not 0 <= id < 49:
+            raise ValueError("invalid pin")
+        self.sim_id = id
+        if mode != -1 or pull != -1 or value is not None:
+            self.init(mode, pull, value=value)
+
+    def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
+        if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self.sim_id <= 39:
+            raise ValueError("pin can only be input")
+        simlink.post(
+            simlink.PIN_MODE, self.sim_id, 255 if mode is None or mode < 0 else mode,
+            (0 if pull is None else 255 if pull < 0 else pull) | (2 if value is None else 1 if value else 0) << 8,
+        )
+
+    def value(self, x=None):
+        if x is None:
+            return simlink.ask(simlink.PIN_READ, self.sim_id)
+        simlink.post(simlink.PIN_WRITE, self.sim_id, 1 if x else 0)
+
+    __call__ = value
+
+    def on(self):
+        self.value(1)
+
+    def off(self):
+        self.value(0)
+
+    def toggle(self):
+        self.value(not self.value())
+
+    def irq(self, handler=None, trigger=3, *, wake=None, hard=False):
+        if handler is None:
+            simlink.irqs.pop(self.sim_id, None)
+            trigger = 0
+        else:
+            simlink.irqs[self.sim_id] = (handler, self)
+        simlink.post(simlink.PIN_IRQ, self.sim_id, trigger)
+
+    def __repr__(self):
+        return "Pin(%d)" % self.sim_id
+
+
+def _number(pin, default):
+    return default if pin is None else pin.sim_id
+
+
+class I2C:
+    _DEFAULTS = (18, 19, 25, 26)  # scl, sda of bus 0 and 1
+
+    def __init__(self, id=0, *, scl=None, sda=None, freq=400_000, timeout=50_000):
+        if not 0 <= id < 2:
+            raise ValueError("I2C(%d) doesn't exist" % id)
+        self._id = id
+        self.init(_number(scl, self._DEFAULTS[2 * id]), _number(sda, self._DEFAULTS[2 * id + 1]), freq, timeout)
+
+    def init(self, scl, sda, freq, timeout=50_000):
+        simlink.post(simlink.I2C_SETUP, self._id, scl | sda << 8 | timeout << 16, freq)
+
+    def deinit(self):
+        simlink.post(simlink.I2C_SETUP, self._id, 0xFFFF, 0)
+
+    def readfrom_into(self, addr, buf, stop=True):
+        status = simlink.ask(simlink.I2C_READ, self._id | (128 if stop else 0), addr, len(buf), None, buf)
+        if status:
+            raise OSError(status)
+
+    def readfrom(self, addr, nbytes, stop=True):
+        buf = bytearray(nbytes)
+        self.readfrom_into(addr, buf, stop)
+        return bytes(buf)
+
+    def writeto(self, addr, buf, stop=True):
+        status = simlink.ask(simlink.I2C_WRITE, self._id | (128 if stop else 0), addr, 0, buf)
+        if status:
+            raise OSError(status)
+        return len(buf)
+
+    def writevto(self, addr, vector, stop=True):
+        return self.writeto(addr, b"".join(vector), stop)
+
+    def writeto_mem(self, addr, memaddr, buf, *, addrsize=8):
+        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + bytes(buf))
+
+    def readfrom_mem_into(self, addr, memaddr, buf, *, addrsize=8):
+        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big"), False)
+        self.readfrom_into(addr, buf)
+
+    def readfrom_mem(self, addr, memaddr, nbytes, *, addrsize=8):
+        buf = bytearray(nbytes)
+        self.readfrom_mem_into(addr, memaddr, buf, addrsize=addrsize)
+        return bytes(buf)
+
+    def scan(self):
+        found = []
+        for addr in range(0x08, 0x78):
+            if simlink.ask(simlink.I2C_WRITE, self._id | 128, addr, 0, b"") == 0:
+                found.append(addr)
+        return found
+
+
+class SoftI2C(I2C):
+    _next = 2
+
+    def __init__(self, scl, sda, *, freq=400_000, timeout=50_000):
+        self._id = SoftI2C._next
+        SoftI2C._next += 1
+        self.init(scl.sim_id, sda.sim_id, freq, timeout)
+
+
+class WDT:
+    def __init__(self, id=0, timeout=5000):
+        if id != 0:
+            raise ValueError
+        if timeout <= 0:
+            raise ValueError("WDT timeout too short")
+        simlink.post(simlink.WDT, 1, timeout * 1000)
+
+    def feed(self):
+        simlink.post(simlink.WDT, 0)
+
+
+def __getattr__(name):
+    if name in ("PWM", "ADC", "Counter", "Timer", "RTC"):
+        import simparts as parts
+    elif name == "I2S":
+        import simi2s as parts
+    elif name == "UART":
+        import simuart as parts
+    else:
+        raise AttributeError(name)
+    return getattr(parts, name)

@@ -1,0 +1,80 @@
+"""Stand-in for `select`: polls our own streams, and objects with an `ioctl`; the wait itself is the simulator's."""
+import simlink
+from micropython import const
+
+POLLIN = const(1)
+POLLPRI = const(2)
+POLLOUT = const(4)
+POLLERR = const(8)
+POLLHUP = const(16)
+_POLL = const(3)  # the stream protocol's request to poll
+
+
+class poll:
+    def __init__(self):
+        self._entries = []  # [object, mask wanted, mask ready, source bit]
+
+    def _find(self, obj):
+        for e in self._entries:
+            if e[0] is obj:
+                return e
+
+    def register(self, obj, eventmask=POLLIN | POLLOUT):
+        e = self._find(obj)
+        if e:
+            e[1] = eventmask
+        else:
+            self._entries.append([obj, eventmask, 0, getattr(obj, "sim_source", 0)])
+
+    def modify(self, obj, eventmask):
+        e = self._find(obj)
+        if not e:
+            raise OSError(2)
+        e[1] = eventmask
+
+    def unregister(self, obj):
+        e = self._find(obj)
+        if e:
+            self._entries.remove(e)
+
+    def _scan(self):
+        n = 0
+        for e in self._entries:
+            e[2] = e[0].ioctl(_POLL, e[1]) & (e[1] | POLLERR | POLLHUP)
+            if e[2]:
+                n += 1
+        return n
+
+    def _wait(self, timeout):
+        n = self._scan()
+        if n:
+            return n
+        if timeout == 0:
+            if not simlink.stale():
+                return 0
+            simlink.ask(simlink.SYNC)
+            return self._scan()
+        sources = simlink.IRQ
+        for e in self._entries:
+            if e[1] & POLLIN:
+                sources |= e[3]
+        until = -1 if timeout < 0 else simlink.uptime() + int(timeout * 1000)
+        while True:
+            simlink.wait(until, sources)
+            n = self._scan()
+            if n or 0 <= until <= simlink.uptime():
+                return n
+
+    def poll(self, timeout=-1):
+        self._wait(timeout)
+        return [(e[0], e[2]) for e in self._entries if e[2]]
+
+    def ipoll(self, timeout=-1, flags=0):
+        if not self._wait(timeout):
+            return ()
+        ready = [(e[0], e[2]) for e in self._entries if e[2]]
+        if flags & 1:  # one-shot
+            for e in self._entries:
+                if e[2]:
+                    e[1] = 0
+        return ready

@@ -1,0 +1,197 @@
+"""The node's end of the pipe to the simulator: one request, one answer (layout and numbers: felinar_sim/link.py)."""
+import utime
+from array import array
+from os import getenv, system
+
+from micropython import const
+
+HELLO = const(0)
+SYNC = const(1)
+WAIT = const(2)
+EXIT = const(3)
+CONSOLE_WRITE = const(4)
+KBD_INTR = const(5)
+LOG = const(6)
+PROBE = const(7)
+RANDOM = const(8)
+LEVELS = const(9)
+PIN_MODE = const(10)
+PIN_WRITE = const(11)
+PIN_READ = const(12)
+PIN_IRQ = const(13)
+IRQ_TAKE = const(14)
+PWM = const(15)
+ADC = const(16)
+COUNTER_SETUP = const(17)
+COUNTER_READ = const(18)
+I2C_SETUP = const(20)
+I2C_WRITE = const(21)
+I2C_READ = const(22)
+I2S_SETUP = const(24)
+I2S_READ = const(25)
+I2S_STOP = const(26)
+UART_SETUP = const(28)
+UART_WRITE = const(29)
+UART_READ = const(30)
+WDT = const(32)
+RTC_SET = const(33)
+RTC_READ = const(34)
+RTC_WRITE = const(35)
+FLASH_READ = const(40)
+FLASH_WRITE = const(41)
+FLASH_ERASE = const(42)
+NVS_GET = const(44)
+NVS_SET = const(45)
+NVS_ERASE = const(46)
+
+HARD = const(0)  # reasons to exit
+SOFT = const(1)
+DEEP = const(2)
+
+CONSOLE_IN = const(1)  # bits of the answer's flags, and of what a wait listens to
+I2S_IN = const(2)  # << port
+UART_IN = const(8)  # << port
+IRQ = const(128)
+INTERRUPT = const(256)
+
+_TICK_COST = const(3)  # what reading the clock costs in virtual time, µs: a loop that watches it gets on
+_LEAD = const(1000)  # how far a board may run ahead of its last answer, µs
+
+_tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write
+_rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto
+_request = array("q", (0, 0, 0))
+_answer = array("q", (0, 0))
+
+real = False
+zero = 0  # real clock: the system's µs at uptime 0
+now = 0  # uptime at the last answer, µs
+cost = 0  # virtual µs spent since then
+sent = 0  # of these, told to the simulator by posts
+flags = 0
+got = 0  # bytes of the last answer's data
+rtc_us = 0  # µs since 2000 at uptime 0
+
+ring = bytearray(260)  # console bytes already fetched; 260 is the chip's ring
+ring_at = 0
+ring_end = 0
+taken = 0  # console bytes read by the program since the last request
+
+timers = []  # machine.Timer objects that are running
+irqs = {}  # pin number: (handler, pin)
+
+
+def post(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer; the simulator carries it out in order."""
+    global sent, taken
+    _request[0] = op | arg << 8 | taken << 16 | (len(data) << 32 if data is not None else 0)
+    _request[1] = cost - sent | b << 32
+    _request[2] = a
+    sent = cost
+    taken = 0
+    if _tx(_request) != 24 or (data and _tx(data) != len(data)):
+        _gone()
+
+
+def ask(op, arg=0, a=0, b=0, data=None, into=None):
+    """A request and its answer: returns the status (0 or an errno); data goes to `into`, its length to `got`."""
+    global now, cost, sent, flags, got
+    post(op, arg, a, b, data)
+    if _rx(_answer) != 16:
+        _gone()
+    cost = sent = 0
+    now = _answer[0]
+    word = _answer[1]
+    flags = word >> 16 & 0xFFFF
+    got = word >> 32
+    if got:
+        if got != len(into):
+            into = memoryview(into)[:got]
+        if _rx(into) != got:
+            _gone()
+    if flags & INTERRUPT:
+        raise KeyboardInterrupt
+    return word & 0xFFFF
+
+
+def _gone():
+    system("kill -9 $PPID")  # nobody is left at the other end of the pipe
+
+
+def uptime():
+    """Microseconds since this boot."""
+    global cost
+    if real:
+        return utime.ticks_us() - zero
+    cost += _TICK_COST
+    if cost > _LEAD:
+        ask(SYNC)
+    return now + cost
+
+
+def stale():
+    """Whether the last answer is more than a millisecond old, so that the simulator may know of more input."""
+    return uptime() - now > _LEAD
+
+
+def spend(us):
+    """Busy time of less than a millisecond."""
+    global cost
+    if real:
+        utime.sleep_us(us)
+    else:
+        cost += us
+        if cost > _LEAD:
+            ask(SYNC)
+
+
+def wait(until, sources):
+    """Sleep until uptime `until` (µs, -1: for ever) or until a source has something; runs timers and pin handlers that are due."""
+    global ring_at, ring_end
+    for t in timers:
+        if until < 0 or t.due < until:
+            until = t.due
+    if ring_at == ring_end:
+        ring_at = ring_end = 0
+        ask(WAIT, 0, until, sources, None, ring)
+        ring_end = got
+    else:
+        ask(WAIT, 0, until, sources & ~CONSOLE_IN)
+    if timers:
+        t = uptime()
+        for timer in timers[:]:
+            timer.run(t)
+    if flags & IRQ:
+        hits = bytearray(32)
+        ask(IRQ_TAKE, 0, 0, 0, None, hits)
+        for n in hits[:got]:
+            if n in irqs:
+                handler, pin = irqs[n]
+                handler(pin)
+
+
+def sleep(us):
+    if us < 1000 and not timers:
+        if us > 0:
+            spend(us)
+        return
+    until = uptime() + us
+    while uptime() < until:
+        wait(until, IRQ)
+
+
+def hello(buffer):
+    """The first request of a boot: learns the clock, and what the board's past has left (see felinar_sim/link.py)."""
+    global real, zero, rtc_us
+    ask(HELLO, 0, 0, 0, None, buffer)
+    real = bool(buffer[0] & 1)
+    rtc_us = int.from_bytes(buffer[8:16], "little")
+    if buffer[15] & 128:
+        rtc_us -= 1 << 64
+    if real:
+        zero = utime.ticks_us() - now
+
+
+def exit(reason):
+    post(EXIT, reason)
+    while True:
+        ask(WAIT, 0, -1, 0)

@@ -1,0 +1,62 @@
+"""The board's serial ports 1 and 2 and the chips on them."""
+
+from __future__ import annotations
+
+from felinar_sim.chips.base import UartChip
+from felinar_sim.link import DONE, Answer, Frame
+
+POLL_US = 10_000
+"""How often a waiting port is looked at: a chip sends by itself."""
+
+
+class Uart:
+    """One port. `dropped` counts bytes that found the receive buffer full."""
+
+    def __init__(self) -> None:
+        self.chip: UartChip | None = None
+        self.dropped = 0
+        self._buffer = bytearray()
+        self._size = 256
+        self._baud = 115200
+        self._connected = False
+
+    def setup(self, f: Frame, now: int, tx: int | None, rx: int | None) -> Answer:
+        """UART_SETUP: a = tx | rx << 8 | buffer << 16, b = baud (0 ends it); connected when the pins are the board file's."""
+        self._connected = f.b > 0 and rx == (f.a >> 8 & 255) and (tx is None or tx == f.a & 255)
+        self._baud, self._size = f.b or 115200, f.a >> 16
+        if self.chip is not None:
+            self.chip.take(now)
+        self._buffer.clear()
+        return DONE
+
+    def release(self) -> None:
+        """A reset: the port is closed."""
+        self._connected = False
+        self._buffer.clear()
+
+    def ready(self, now: int) -> bool:
+        """Whether bytes can be read."""
+        if self._connected and self.chip is not None:
+            data = self.chip.take(now)
+            if self._baud != self.chip.BAUD:
+                data = bytes((b * 37 + 11) & 0xFF for b in data)  # the wrong rate reads other bytes
+            room = self._size - len(self._buffer)
+            self.dropped += max(0, len(data) - room)
+            self._buffer += data[:room]
+        return bool(self._buffer)
+
+    def read(self, f: Frame, now: int) -> Answer:
+        """UART_READ: b = bytes; arg 1 asks only how many there are (the status)."""
+        self.ready(now)
+        if f.arg:
+            return Answer(min(len(self._buffer), 65535))
+        data = bytes(self._buffer[: f.b])
+        del self._buffer[: f.b]
+        return Answer(0, data, 5)
+
+    def write(self, f: Frame, now: int) -> Answer:
+        """UART_WRITE: the bytes take their time on the line."""
+        took = len(f.data) * 10_000_000 // self._baud
+        if self._connected and self.chip is not None and self._baud == self.chip.BAUD:
+            self.chip.feed(f.data, now + took)
+        return Answer(0, b"", took)
