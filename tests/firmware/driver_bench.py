@@ -174,11 +174,15 @@ class Ring:
         self._bench = bench
         self.rate = 0
         self.samples: Callable[[int, int], bytes] | None = None  # first, n -> int32 little-endian
+        self.speed = 1.0  # of the sample clock against the board's
         self.lost = 0
         self.largest = 0
 
     def open(self, rate: int, size: int) -> None:
-        self.rate, self._capacity = rate, size // 8  # the chip's DMA has two slots of four bytes a frame
+        self.rate, self._capacity = (
+            round(rate * self.speed),
+            size // 8,
+        )  # the chip's DMA has two slots of four bytes a frame
         self._began_us, self._at = self._bench.now_us, 0
 
     def available(self) -> int:
