@@ -24,7 +24,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A message that the node keeps until acknowledged; its identity is (node, uid, boot, seq), its body never changes."""
+    """A message that the node keeps until acknowledged: identity (node, uid, boot, seq), a body that never changes."""
 
     node: int
     uid: str
