@@ -18,11 +18,17 @@ from felinar_sim.chips.base import (
     UartChip,
 )
 from felinar_sim.chips.bh1750 import Bh1750
+from felinar_sim.chips.bme280 import Bme280
 from felinar_sim.chips.lamp import Lamp, LampType
 from felinar_sim.chips.meter import BL0937, HLW8012, Meter, MeterType
 from felinar_sim.chips.microphone import ICS43434, INMP441, Microphone, MicrophoneType
+from felinar_sim.chips.pms import Pms
+from felinar_sim.chips.scd41 import Scd41
+from felinar_sim.chips.sds011 import Sds011
+from felinar_sim.chips.sgp41 import Sgp41
 from felinar_sim.chips.sht4x import Sht4x
 from felinar_sim.chips.sps30 import Sps30
+from felinar_sim.chips.veml7700 import Veml7700
 from felinar_sim.conditions import Conditions, Surroundings
 
 __all__ = [
@@ -58,14 +64,28 @@ def _microphone(kind: MicrophoneType) -> _Builder:
     return make
 
 
+def _uart(model: Callable[..., UartChip]) -> _Builder:
+    def make(entry: Entry, surroundings: Surroundings, lamp: Lamp | None, seed: int | str) -> Chip:
+        return model(surroundings, seed=seed)
+
+    return make
+
+
 _BUILDERS: dict[str, _Builder] = {
     "bh1750": _i2c(Bh1750),
+    "bme280": _i2c(Bme280),
     "bl0937": _meter(BL0937),
     "hlw8012": _meter(HLW8012),
     "ics43434": _microphone(ICS43434),
     "inmp441": _microphone(INMP441),
+    "pms5003": _uart(Pms),
+    "pms7003": _uart(Pms),
+    "scd41": _i2c(Scd41),
+    "sds011": _uart(Sds011),
+    "sgp41": _i2c(Sgp41),
     "sht4x": _i2c(Sht4x),
     "sps30": _i2c(Sps30),
+    "veml7700": _i2c(Veml7700),
 }
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import Any, Protocol, runtime_checkable
 
 from felinar_sim.conditions import Surroundings
@@ -159,25 +160,47 @@ class I2cChip(Chip):
 
 
 class UartChip(Chip):
-    """A chip on a serial line. It sends by itself or when asked; what it sends has left it at the time `take` is
-    called."""
+    """A chip on a serial line. Its bytes leave one by one at `BAUD`, 8N1, so a reader may catch a frame in pieces.
+
+    Subclasses answer `_receive` and `_run` by calling `_send`.
+    """
 
     BAUD = 9600
+
+    def __init__(self, surroundings: Surroundings, seed: int | str = 0) -> None:
+        self._line: deque[tuple[int, int]] = deque()  # when a byte has left, and the byte
+        super().__init__(surroundings, seed)
 
     def feed(self, data: bytes, now_us: int) -> None:
         """Bytes that the board has sent to the chip; a chip that is gone or deaf (`nack`) loses them."""
         self._seen_us = max(self._seen_us, now_us)
-        if not (self._gone or self.nack) and data:
-            self._feed(bytes(data), now_us)
+        if data and not (self._gone or self.nack):
+            self._run(now_us)
+            self._receive(bytes(data), now_us)
 
     def take(self, now_us: int) -> bytes:
         """The bytes that the chip has sent since the last call, up to `now_us`; b"" when there are none."""
         self._seen_us = max(self._seen_us, now_us)
-        sent = self._take(now_us)
-        return b"" if self._gone or self.nack else sent
+        if not self._gone:
+            self._run(now_us)
+        sent = bytearray()
+        while self._line and self._line[0][0] <= now_us:
+            sent.append(self._line.popleft()[1])
+        return b"" if self._gone or self.nack else bytes(sent)
+
+    def _send(self, data: bytes, at_us: int) -> None:
+        """Put bytes on the line from `at_us` on, behind those that are still leaving."""
+        each = 10 * 1_000_000 / self.BAUD
+        start = max(at_us, self._line[-1][0] if self._line else at_us)
+        self._line.extend((start + round(each * (i + 1)), byte) for i, byte in enumerate(data))
+
+    def _power_on(self, now_us: int) -> None:
+        self._line.clear()
 
     @abstractmethod
-    def _feed(self, data: bytes, now_us: int) -> None: ...
+    def _receive(self, data: bytes, now_us: int) -> None:
+        """Bytes have arrived."""
 
     @abstractmethod
-    def _take(self, now_us: int) -> bytes: ...
+    def _run(self, now_us: int) -> None:
+        """Send whatever is due by itself up to now."""

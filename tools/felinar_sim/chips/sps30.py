@@ -8,9 +8,9 @@ execution times, CRC, two formats).
 
 from __future__ import annotations
 
-import math
 import struct
 
+from felinar_sim.chips.aerosol import disturbed, growth, warming
 from felinar_sim.chips.base import Nack
 from felinar_sim.chips.sensirion import SensirionChip, text_words
 from felinar_sim.conditions import Surroundings
@@ -27,9 +27,9 @@ class Sps30(SensirionChip):
     """Measures once a second while in measurement mode. Where the recorded PM2.5 has a gap the sensor never becomes
     ready, and `read measured values` keeps returning the last values.
 
-    `gain` is this unit's constant error; drawn within the 5 % of the data sheet. Further faults: `fan_failed`,
-    `laser_failed`, `speed_warning` set their bits in the device status register; without fan or laser the values are
-    zero.
+    `gain` is this unit's constant error, drawn within the 5 % of the data sheet. `hygroscopic` is how much of the fog
+    it takes for dust, 0.0 (the default) to 1.0. Further faults: `fan_failed`, `laser_failed`, `speed_warning` set
+    their bits in the device status register; without fan or laser the values are zero.
     """
 
     ADDRESSES = (0x69,)
@@ -38,6 +38,7 @@ class Sps30(SensirionChip):
         self.fan_failed = False
         self.laser_failed = False
         self.speed_warning = False
+        self.hygroscopic = 0.0
         self.auto_clean_s = 604_800  # kept in the sensor's own flash: a power-on does not change it
         self.serial = "5A1F3C7E90B2D486"
         super().__init__(surroundings, address, seed)
@@ -172,10 +173,10 @@ class Sps30(SensirionChip):
         if around.pm25 is None or self.fan_failed or self.laser_failed:
             return _ZEROS
         masses = [m if m is not None else around.pm25 for m in (around.pm1, around.pm25, around.pm4, around.pm10)]
-        # One disturbance for all sizes: the bins of one measurement see the same air, and stay in order.
-        factor = self.gain * self._warming(now_us, around.pm25) * max(0.0, self.random.gauss(1.0, 0.02))
-        offset = self.random.gauss(0.0, 0.15)
-        pm1, pm25, pm4, pm10 = (min(max(m * factor + offset, 0.0), 1000.0) for m in masses)
+        wet = 1 + self.hygroscopic * (growth(around.humidity_pct) - 1)
+        factor = self.gain * wet * self._warming(now_us, around.pm25)
+        disturbed_masses = disturbed(masses, factor, self.random, relative=0.02, absolute=0.15)
+        pm1, pm25, pm4, pm10 = (min(mass, 1000.0) for mass in disturbed_masses)
         # Number concentrations and typical size of an urban aerosol, in the proportions that the sensor itself
         # assumes.
         n05, n1, n25, n4, n10 = 5.8 * pm1, 6.8 * pm1, 6.8 * pm1 + 0.35 * (pm25 - pm1), 0.0, 0.0
@@ -189,7 +190,7 @@ class Sps30(SensirionChip):
         concentration)."""
         number = 7 * pm25
         needed_s = 8 if number >= 200 else 16 if number >= 100 else 30
-        return 1 - math.exp(-5 * (now_us - self._started_us) / 1e6 / needed_s)
+        return warming(now_us - self._started_us, needed_s)
 
     def _encode(self) -> list[int]:
         if self._format == _INTEGER:
