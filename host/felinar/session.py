@@ -8,6 +8,7 @@ from typing import Protocol
 
 from felinar_wire import WireError, codec, frame, kept, schema, serial
 
+from felinar import bodies
 from felinar.clock import Now
 from felinar.facts import (
     Alive,
@@ -72,16 +73,6 @@ def _integers(kind: int, payload: bytes) -> dict[str, int]:
     return values
 
 
-def read_current(version: int, kind: int, body: bytes) -> dict[str, object] | None:
-    """Values of a body of the schema that this host speaks."""
-    if version != schema.VERSION:
-        return None
-    try:
-        return dict(zip((f[0] for f in schema.fields(kind)), codec.decode(kind, body), strict=True))
-    except (WireError, KeyError):
-        return None
-
-
 @dataclass(slots=True)
 class _Queued:
     order: Order
@@ -121,7 +112,7 @@ class Session:
     Every dropped frame is counted in `counts` by reason, next to frames and bytes each way.
     """
 
-    def __init__(self, now: Now, *, read: Reader = read_current) -> None:
+    def __init__(self, now: Now, *, read: Reader = bodies.unpack) -> None:
         self.counts: dict[str, int] = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0}
         self._read = read
         self._deframer = serial.Deframer(limit=frame.LONGEST + 1)
