@@ -102,5 +102,4 @@ def test_build(lamp: Lamp) -> None:
     assert isinstance(build({"driver": "hlw8012", "counter": 0}, nowhere, lamp=lamp), Meter)
     with pytest.raises(ChipError, match="lamp"):
         build({"driver": "bl0937"}, nowhere)
-    with pytest.raises(ChipError, match="power_x"):
-        meter.pulses("power_x", 0)
+    assert meter.pulses("relay", 1000 * S) == 0

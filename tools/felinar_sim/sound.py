@@ -1,5 +1,4 @@
-"""Sound as pressure over time: tones, silence, and road traffic noise whose A-weighted level is known by
-construction.
+"""Sound as pressure over time: tones, silence, and traffic noise whose A-weighted level is known.
 
 Sources: IEC 61672-1:2013, annex E (A-weighting as a function of frequency); EN 1793-3:1997, table 1 (normalised
 spectrum of road traffic noise, A-weighted, in third octaves); reference pressure 20 uPa (ISO 1683).

@@ -1,5 +1,4 @@
-"""Weather and dust at a place: from the recorded year, or from a generator with a seed; and smooth seeded noise for
-both.
+"""Weather and dust at a place, from the recorded year or a generator; and smooth seeded noise for both.
 
 Sources of the recorded year: see data/README.md. The generator's climate is a plain one: a yearly and a daily wave
 whose size goes with latitude, weather that changes over days, lognormal dust that wind thins out.

@@ -1,5 +1,4 @@
-"""The simulated world: light, weather, dust, air and traffic noise at any pole and moment, from the recorded year or
-a seed.
+"""The simulated world: light, weather, dust, air and traffic noise at any pole and moment.
 
 Every value is a function of seed, place and time alone: the order and the number of questions change nothing, and two
 boards at one pole see the same world. Light follows the sun and the clouds; PM2.5, temperature, wind and rain come
@@ -161,15 +160,15 @@ class World:
             block += take
         return np.concatenate(pieces) if pieces else np.zeros(0)
 
-    def mean_squares(self, position: Position) -> Callable[[int, int, float], NDArray[np.float32]]:
+    def mean_squares(self, position: Position) -> Callable[[int, int, float], list[float]]:
         """For a board that takes levels instead of samples: (end of the first block in us, n, dB SPL of a full-scale
         RMS of 1.0) gives n A-weighted mean squares, full scale = 1.0, of the same noise that a microphone there
         hears."""
 
-        def levels(end_us: int, n: int, sensitivity_db: float) -> NDArray[np.float32]:
+        def levels(end_us: int, n: int, sensitivity_db: float) -> list[float]:
             first = (end_us - BLOCK_US // 2) // BLOCK_US
             squares = np.power(10.0, (self.noise_levels(first, n, position) - sensitivity_db) / 10)
-            return np.asarray(squares, dtype=np.float32)
+            return list(squares.tolist())
 
         return levels
 

@@ -1,5 +1,4 @@
-"""Chip models at register level, written from the data sheets; `build` makes the one that a board file's entry
-names."""
+"""Chip models at register level, written from the data sheets, and `build`, which makes the one a board names."""
 
 from __future__ import annotations
 

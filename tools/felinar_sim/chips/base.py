@@ -1,5 +1,4 @@
-"""What every chip model shares: the protocols the simulator's core calls, and the faults that a test can set on any
-model.
+"""What every chip model shares: the protocols that the simulator calls, and the faults that a test can set.
 
 A model answers at register level and knows nothing of the firmware. All times are `now_us`, integer microseconds of
 Unix time, and never go back. The faults are plain attributes:
@@ -54,7 +53,7 @@ class PulseSource(Protocol):
     """A part that sends pulses into a counter pin."""
 
     def pulses(self, name: str, now_us: int) -> int:
-        """Rising edges on the named pin since the part was made; never decreases."""
+        """Rising edges on the named pin since the part was made; never decreases. 0 for a pin of another part."""
 
 
 @runtime_checkable

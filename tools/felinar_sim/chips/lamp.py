@@ -1,5 +1,4 @@
-"""A street luminaire: mains, relay, 0-10 V dimmed LED driver and LEDs, with the power it draws and the light it
-gives.
+"""A street luminaire: mains, relay, dimmed LED driver, the power it draws and the light it gives.
 
 Source: Inventronics LUD-040S data sheet Rev. E (40 W driver, 88 % efficient, power factor 0.96 at 220 V, dims to 5 %
 by 0-10 V or PWM, dim-to-off with at most 0.5 W standby, an open dimming input means full output). Inrush into such a

@@ -1,5 +1,4 @@
-"""What Sensirion's I2C chips have in common: 16-bit commands, words with a CRC-8 each, and a chip that is busy while
-it executes.
+"""What Sensirion's I2C chips share: 16-bit commands, words with a CRC-8 each, busy while they execute.
 
 Source: Sensirion SPS30 data sheet V1.0, section 6.2 (CRC: polynomial 0x31, initial value 0xFF, no reflection, no
 final XOR; 0xBEEF gives 0x92); the SHT4x, SCD4x and SGP41 data sheets say the same.
