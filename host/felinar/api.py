@@ -88,17 +88,19 @@ class Node(msgspec.Struct, frozen=True):
     latest: Reading | None = None
 
 
-class Command(msgspec.Struct):
-    """A command's life. `open` while something is still to come; `detail` says in words why it ended as it did."""
+class Command(msgspec.Struct, frozen=True):
+    """A command's life. `open` while something is still to come; `detail` says in words why it ended as it did.
+
+    `measured` is the time of the report that showed it, with the power that it told.
+    """
 
     id: int
     node: int
-    wire_id: int
     what: Literal["lamp", "config"]
     state: State
     open: bool
-    created: float
-    expires: float
+    created: str
+    expires: str
     mode: Mode | None = None
     level: int | None = None
     fade_s: int = 0
@@ -107,11 +109,11 @@ class Command(msgspec.Struct):
     value: int | None = None
     reason: str = ""
     tries: int = 0
-    sent: float | None = None
-    answered: float | None = None
+    sent: str | None = None
+    answered: str | None = None
     level_then: int | None = None
     relay_then: int | None = None
-    measured: float | None = None
+    measured: str | None = None
     power_w: float | None = None
     detail: str = ""
 

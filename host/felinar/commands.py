@@ -7,13 +7,15 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 from felinar_wire import schema
 
-from felinar.api import Command, ConfigOrder, LampOrder
+from felinar import api
+from felinar.api import ConfigOrder, LampOrder, Mode, State
 from felinar.bodies import unpack
-from felinar.clock import Clock
+from felinar.clock import Clock, iso
 from felinar.errors import CommandError, StoreError
 from felinar.facts import OrderAnswered
 from felinar.measured import judge
@@ -46,17 +48,55 @@ _ANSWERS = {
 }
 
 
+class Record(msgspec.Struct):
+    """A command as it is kept; times in Unix seconds, the rest as in `felinar.api.Command`.
+
+    `wire_id` is the 16-bit number by which the node knows it.
+    """
+
+    id: int
+    node: int
+    wire_id: int
+    what: Literal["lamp", "config"]
+    state: State
+    open: bool
+    created: float
+    expires: float
+    mode: Mode | None = None
+    level: int | None = None
+    fade_s: int = 0
+    for_s: int | None = None
+    key: str | None = None
+    value: int | None = None
+    reason: str = ""
+    tries: int = 0
+    sent: float | None = None
+    answered: float | None = None
+    level_then: int | None = None
+    relay_then: int | None = None
+    measured: float | None = None
+    power_w: float | None = None
+    detail: str = ""
+
+    def view(self) -> api.Command:
+        """As the interface shows it."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "wire_id"}
+        for name in ("created", "expires", "sent", "answered", "measured"):
+            values[name] = None if values[name] is None else iso(values[name])
+        return api.Command(**values)
+
+
 @dataclass(frozen=True, slots=True)
 class WireOrder:
     """A command as a session sends it (see `felinar.session.Order`)."""
 
-    command: Command
+    command: Record
     node: int
     id: int
     kind: int
 
     @classmethod
-    def of(cls, command: Command) -> WireOrder:
+    def of(cls, command: Record) -> WireOrder:
         kind = schema.LAMP_SET if command.what == "lamp" else schema.CONFIG
         return cls(command, command.node, command.wire_id, kind)
 
@@ -94,7 +134,7 @@ class Commands:
         *,
         deliver: Callable[[WireOrder], None],
         withdraw: Callable[[int, int], None],
-        changed: Callable[[Command], None],
+        changed: Callable[[Record], None],
         pick: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         self._store = store
@@ -103,9 +143,9 @@ class Commands:
         self._withdraw = withdraw
         self._changed = changed
         self._pick = pick
-        self._open: dict[int, Command] = {}
+        self._open: dict[int, Record] = {}
         self._trials: dict[int, _Trial] = {}
-        self._unsaved: dict[int, Command] = {}
+        self._unsaved: dict[int, Record] = {}
         self._previous: dict[tuple[int, int], int] = {}
         self._last_id, self._last_wire = store.last_ids()
         self.totals: dict[str, int] = {}
@@ -115,7 +155,7 @@ class Commands:
         """Take up what an earlier run of the daemon left open."""
         rows = await asyncio.wrap_future(self._store.read_commands(node=None, open_only=True, limit=100_000))
         for row in rows:
-            command = msgspec.json.decode(row.document, type=Command)
+            command = msgspec.json.decode(row.document, type=Record)
             self._open[command.id] = command
             self._count(command, None)
 
@@ -123,11 +163,11 @@ class Commands:
         """What is to be sent to a node that has just been found, oldest first."""
         return [WireOrder.of(c) for c in self._open.values() if c.node == node and c.state in ("stored", "sent")]
 
-    def get(self, id: int) -> Command | None:
+    def get(self, id: int) -> Record | None:
         """An open command."""
         return self._open.get(id)
 
-    async def lamp(self, node: int, order: LampOrder) -> Command:
+    async def lamp(self, node: int, order: LampOrder) -> Record:
         """Store a lamp command and send it. CommandError for what makes no sense, StoreError if it can't be kept."""
         if order.mode == "dim" and (order.level is None or not 1 <= order.level <= 100):
             raise CommandError("A lamp is dimmed to 1 to 100 %.", "Give a level, for example 60.")
@@ -153,7 +193,7 @@ class Commands:
         command.for_s = None if order.mode == "auto" else for_s
         return await self._give(command)
 
-    async def config(self, node: int, order: ConfigOrder) -> Command:
+    async def config(self, node: int, order: ConfigOrder) -> Record:
         """Store a configuration command and send it. Raises CommandError and StoreError as `lamp` does."""
         if not 0 <= order.report_s <= 86_400:
             raise CommandError("A report period is 1 to 86400 s, or 0 to stop sampling.", "Give a period within.")
@@ -220,7 +260,7 @@ class Commands:
                 self._withdraw(command.node, command.wire_id)
                 self._move(command, "expired", "the node did not answer in time")
 
-    def _judge(self, command: Command, row: Row, full_w: float | None, begins: float) -> None:
+    def _judge(self, command: Record, row: Row, full_w: float | None, begins: float) -> None:
         steps = unpack(row.schema, schema.REPORT, row.body)
         values = physical(schema.REPORT, steps) if steps else None
         trial = self._trials.setdefault(command.id, _Trial())
@@ -242,19 +282,19 @@ class Commands:
             if trial.contrary >= _CONTRARY and row.time - begins >= _CONTRARY_S:
                 self._move(command, "failed", f"acknowledged, but {verdict.words}")
 
-    def _new(self, node: int, what: str, expires: float) -> Command:
+    def _new(self, node: int, what: str, expires: float) -> Record:
         self._last_id += 1
         # A node answers a repeated number with its first answer and does nothing: a host that has lost its memory must
         # not begin at a number that the node may still remember.
         last = self._last_wire.get(node)
         wire_id = 1 + (self._pick(0xFFFF) if last is None else last % 0xFFFF)
         self._last_wire[node] = wire_id
-        return Command(
+        return Record(
             id=self._last_id, node=node, wire_id=wire_id, what=what, state="stored", open=True,  # type: ignore[arg-type]
             created=self._clock.now().unix, expires=expires,
         )  # fmt: skip
 
-    async def _give(self, command: Command) -> Command:
+    async def _give(self, command: Record) -> Record:
         await asyncio.wrap_future(self._store.put_command(_row(command)))
         self._supersede(command)
         self._open[command.id] = command
@@ -263,19 +303,19 @@ class Commands:
         self._deliver(WireOrder.of(command))
         return command
 
-    def _supersede(self, newer: Command) -> None:
+    def _supersede(self, newer: Record) -> None:
         for command in [c for c in self._open.values() if (c.node, c.what) == (newer.node, newer.what)]:
             if command.id < newer.id:
                 self._withdraw(command.node, command.wire_id)
                 self._move(command, "superseded", f"command {newer.id} followed before it was done")
 
-    def _find(self, node: int, wire_id: int) -> Command | None:
+    def _find(self, node: int, wire_id: int) -> Record | None:
         for command in self._open.values():
             if (command.node, command.wire_id) == (node, wire_id) and command.state in ("stored", "sent"):
                 return command
         return None
 
-    def _move(self, command: Command, state: str, detail: str = "", *, keep: bool = False) -> None:
+    def _move(self, command: Record, state: str, detail: str = "", *, keep: bool = False) -> None:
         before = command.state
         command.state = state  # type: ignore[assignment]
         command.detail = detail
@@ -287,7 +327,7 @@ class Commands:
         self._save(command)
         self._changed(command)
 
-    def _save(self, command: Command) -> None:
+    def _save(self, command: Record) -> None:
         self._unsaved.pop(command.id, None)
 
         def done(future: Future[None]) -> None:
@@ -296,19 +336,19 @@ class Commands:
 
         self._store.put_command(_row(command)).add_done_callback(done)
 
-    def _count(self, command: Command, before: str | None) -> None:
+    def _count(self, command: Record, before: str | None) -> None:
         if before is not None:
             self.totals[before] = self.totals.get(before, 0) - 1
         self.totals[command.state] = self.totals.get(command.state, 0) + 1
 
 
-def _row(command: Command) -> CommandRow:
+def _row(command: Record) -> CommandRow:
     return CommandRow(command.id, command.node, command.wire_id, command.open, msgspec.json.encode(command))
 
 
-def from_row(row: CommandRow) -> Command:
+def from_row(row: CommandRow) -> Record:
     """A command as stored. Raises StoreError when its document can't be read."""
     try:
-        return msgspec.json.decode(row.document, type=Command)
+        return msgspec.json.decode(row.document, type=Record)
     except msgspec.MsgspecError as error:
         raise StoreError(f"Command {row.id} can't be read: {error}.") from error

@@ -89,11 +89,4 @@ class Stale:
     unanswered: int
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
-    """A node speaks again on a line that was stale."""
-
-    node: int
-
-
-Fact = Hello | Kept | Health | OrderSent | OrderAnswered | OrderExpired | Stale | Alive
+Fact = Hello | Kept | Health | OrderSent | OrderAnswered | OrderExpired | Stale

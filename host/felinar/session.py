@@ -11,7 +11,6 @@ from felinar_wire import WireError, codec, frame, kept, schema, serial
 from felinar import bodies
 from felinar.clock import Now
 from felinar.facts import (
-    Alive,
     Fact,
     Health,
     Hello,
@@ -149,9 +148,13 @@ class Session:
         times += [peer.held_until for peer in self._peers.values() if peer.held]
         return min(times)
 
-    def acknowledge(self, node: int, boot: int, base: int, bitmap: int) -> None:
-        """Tell the node what is durably stored; only the latest state of a boot goes out."""
-        self._acks[node, boot] = (base, bitmap)
+    def acknowledge(self, node: int, uid: str, boot: int, base: int, bitmap: int) -> None:
+        """Tell the node what is durably stored; only the latest state of a boot goes out.
+
+        `uid` is the board that it was stored of: another one that now has this address must not forget anything.
+        """
+        if (peer := self._peers.get(node)) and peer.uid == uid:
+            self._acks[node, boot] = (base, bitmap)
 
     def order(self, order: Order, now: Now) -> None:
         """Send a command to a node of this line, and again until it answers or the command expires."""
@@ -236,7 +239,8 @@ class Session:
     def _hello(self, node: int, counter: int, payload: bytes, now: Now) -> list[Fact]:
         v = _integers(schema.HELLO, payload)
         uid = f"{v['uid0']:04x}{v['uid1']:04x}{v['uid2']:04x}"
-        facts = self._answered(node, schema.HELLO)
+        self._answered(node, schema.HELLO)
+        facts: list[Fact] = []
         old = self._peers.get(node)
         new = old is None or (old.uid, old.boot) != (uid, v["boot"])
         peer = _Peer(uid, v["boot"], v["schema"], counter, ping=now.mono) if old is None or new else old
@@ -261,23 +265,20 @@ class Session:
             peer.doubted = True
             self._ask_hello(now)
             raise WireError("unidentified")
-        facts = self._answered(node, schema.HEALTH)
-        facts.append(Health(node, peer.uid, peer.boot, now.unix, values["up"], values))
+        self._answered(node, schema.HEALTH)
         peer.placed = True
-        return facts + self._release(peer)
+        return [Health(node, peer.uid, peer.boot, now.unix, values["up"], values), *self._release(peer)]
 
     def _result(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
         v = _named(schema.RESULT, payload)
         id, code = v["id"], v["code"]
         if id is None or code is None:
             raise WireError("values")
-        facts = self._answered(node, schema.RESULT, id)
+        self._answered(node, schema.RESULT, id)
         if all(queued.order.id != id for queued in peer.orders):
-            self._drop("stray_result")
-            return facts
+            raise WireError("stray_result")
         self.withdraw(node, id)
-        facts.append(OrderAnswered(node, id, code, v["level"], v["relay"], now.unix))
-        return facts
+        return [OrderAnswered(node, id, code, v["level"], v["relay"], now.unix)]
 
     def _kept(self, node: int, peer: _Peer, kind: int, payload: bytes, now: Now) -> list[Fact]:
         boot, seq, body = kept.unpack(payload, peer.boot)
@@ -311,17 +312,14 @@ class Session:
         peer.held.clear()
         return held
 
-    def _answered(self, node: int, kind: int, id: int = 0) -> list[Fact]:
+    def _answered(self, node: int, kind: int, id: int = 0) -> None:
         """An answer came: the line is alive and the node has read what we sent."""
         self._unread = 0
         self._unanswered = 0
         awaited = self._awaited
         if awaited and awaited.kind == kind and awaited.node in (node, EVERYONE) and awaited.id == id:
             self._awaited = None
-        if self.stale:
-            self.stale = False
-            return [Alive(node)]
-        return []
+        self.stale = False
 
     # Output
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from felinar.api import Command, ConfigOrder, LampOrder
-from felinar.commands import Commands, WireOrder, from_row
+from felinar.api import ConfigOrder, LampOrder
+from felinar.commands import Commands, Record, WireOrder, from_row
 from felinar.errors import CommandError, StoreError
 from felinar.facts import OrderAnswered
 from felinar.store import Row, SqliteStore, TimeSource
@@ -40,16 +40,16 @@ class Desk:
         )  # fmt: skip
         run(self.commands.resume())
 
-    def stored(self, id: int) -> Command:
+    def stored(self, id: int) -> Record:
         self.store._writer.submit(lambda _: None).result(10)  # what was written before is committed
         row = self.store.read_command(id).result(10)
         assert row is not None
         return from_row(row)
 
-    def lamp(self, mode: Any, level: int | None = None, **more: Any) -> Command:
+    def lamp(self, mode: Any, level: int | None = None, **more: Any) -> Record:
         return run(self.commands.lamp(1, LampOrder(mode, level, **more)))
 
-    def answer(self, command: Command, code: int = schema.RESULT_APPLIED) -> None:
+    def answer(self, command: Record, code: int = schema.RESULT_APPLIED) -> None:
         self.commands.answered(OrderAnswered(1, command.wire_id, code, 60, 1, self.clock.unix))
 
     def report(self, full_w: float | None = 60.0, boot: int = 1, **values: Any) -> None:
