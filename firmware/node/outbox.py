@@ -2,7 +2,7 @@
 
 # Flash facts this builds on: programming only clears bits, an erase sets a whole block, either may stop anywhere when
 # the power goes. So a record counts once its CRC is right, and a block counts as erased once a mark written behind the
-# erase says so (the "clean marker" of JFFS2). Blocks form a ring: a block's generation modulo their number is its place.
+# erase says so (the "clean marker" of JFFS2). Blocks form a ring: generation modulo number of blocks is the place.
 #
 # block:  mark (2) | generation (4) | boot (2) | CRC-32 (4) | records ...     all zero: retired, to be erased
 # record: state (4 bits: 15 pending, 0 acknowledged), kind (4) | length (1) | boot - boot of the block (1) | seq (4)
@@ -246,7 +246,7 @@ class Outbox:
         raise OutboxError("flash")
 
     def peek(self, n: int) -> list:
-        """Up to n of the oldest pending records as (kind, boot, seq, body), none SPAN or more behind one of its boot."""
+        """Up to n of the oldest pending records as (kind, boot, seq, body), within SPAN of the oldest of their boot."""
         out: list = []
         low = last = -1
         first = True

@@ -48,14 +48,14 @@ class Nor:
 
     def readblocks(self, block: int, buf: bytearray, offset: int = 0) -> None:
         assert 0 <= block < self.blocks
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + len(buf) <= self.size, "a read beyond its block"
         start = block * self.size + offset
         buf[:] = self.data[start : start + len(buf)]
 
     def writeblocks(self, block: int, buf: bytes, offset: int) -> None:
         assert 0 <= block < self.blocks
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + len(buf) <= self.size, "a write beyond its block"
         start = block * self.size + offset
         self._change(start, bytes(o & n for o, n in zip(self.data[start : start + len(buf)], bytes(buf), strict=True)))

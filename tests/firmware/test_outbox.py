@@ -1,4 +1,4 @@
-"""The outbox against a NOR flash that loses power at every operation: nothing kept is lost, nothing taken comes back."""
+"""The outbox on a NOR flash that loses power at every operation: nothing kept is lost, nothing taken comes back."""
 
 from __future__ import annotations
 
