@@ -33,7 +33,11 @@ class StoreError(FelinarError):
 
 
 class CommandError(FelinarError):
-    """A command that can't be given: unknown node, level out of range, not a known mode."""
+    """A command that can't be given: unknown node, level out of range, not a known mode. `status`: of HTTP."""
+
+    def __init__(self, sentence: str, remedy: str = "", *, status: int = 400) -> None:
+        super().__init__(sentence, remedy)
+        self.status = status
 
 
 class ControlError(FelinarError):

@@ -1,0 +1,301 @@
+"""The command line: `felinar`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from felinar import config as configuration
+from felinar.durations import moment, seconds
+from felinar.errors import ClientError, ConfigError, FelinarError
+
+if TYPE_CHECKING:
+    from felinar import api
+    from felinar.client import Client
+
+app = typer.Typer(
+    name="felinar",
+    help="Looks after street lamps and the sensors on them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Status: 0 done, 1 it failed, 2 it was asked wrongly, 3 a lamp command ended otherwise, 4 it is still open.",
+)
+
+EXIT_OTHERWISE = 3
+EXIT_STILL_OPEN = 4
+_ENOUGH = ("measured", "refused", "expired", "failed", "superseded")
+
+
+class Format(StrEnum):
+    """How readings are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class LampMode(StrEnum):
+    """What a lamp is told."""
+
+    ON = "on"
+    OFF = "off"
+    AUTO = "auto"
+    DIM = "dim"
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", envvar="FELINAR_CONFIG", help="Configuration in TOML."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", "-d", metavar="DIR", envvar="FELINAR_DATA_DIR", help="Where the daemon keeps its data."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from felinar.daemon import installed_version
+
+        typer.echo(f"felinar {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Examples:  felinar daemon --port /dev/ttyUSB0   |   felinar daemon -c felinar.toml")
+def daemon(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--port", "-p", metavar="URL", help="A line to a node: a device or socket://host:port. Repeatable."
+        ),
+    ] = None,
+    baud: Annotated[int | None, typer.Option(help="Speed of the lines named with --port, bit/s.")] = None,
+) -> None:
+    """Collect, keep and command: runs until it is told to end (Ctrl-C, SIGTERM).
+
+    A line named here must open, or the daemon does not start; one from the configuration is waited for.
+    """
+    import asyncio
+
+    from felinar import daemon as daemon_
+    from felinar import logs
+
+    ports = tuple(port or ())
+    settings = configuration.load(config, ports=ports, data_dir=data_dir, baud=baud)
+    asyncio.run(daemon_.run(settings, logs.configure(settings.log), must_open=ports))
+
+
+@app.command(epilog="Examples:  felinar live   |   felinar live --for 60 --svg street.svg")
+def live(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    for_: Annotated[str | None, typer.Option("--for", metavar="SECONDS", help="End after that long (60, 10m).")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="At the end, save the table as an SVG picture.")
+    ] = None,
+) -> None:
+    """Show the street as it is: a table on a terminal, a line for each reading elsewhere."""
+    from felinar import show
+    from felinar.live import watch
+
+    span = None if for_ is None else _span(for_)
+    with _client(config, data_dir) as client:
+        try:
+            nodes = watch(client, Console(), seconds=span)
+        except KeyboardInterrupt:
+            nodes = client.nodes()
+        if svg:
+            _save(lambda: show.save_svg(svg, nodes, time.time()), svg)
+
+
+@app.command(epilog="Examples:  felinar nodes   |   felinar nodes --json")
+def nodes(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the nodes: where they are connected, and the account of their messages."""
+    from felinar import show
+
+    with _client(config, data_dir) as client:
+        found = client.nodes()
+    if json:
+        _write_json(found)
+    else:
+        _tables().print(show.node_table(found, time.time()))
+
+
+@app.command(
+    epilog="Examples:  felinar readings --node 1 --since 2h   |   felinar readings --format csv > all.csv --since 7d"
+)
+def readings(
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    node: Annotated[str | None, typer.Option("--node", "-n", help="Only this node: its number or its name.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From then on: 2h (ago), 2026-11-24, 2026-11-24T18:00Z. Without: the newest.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before then, written the same way.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many; 20 unless --since is given.")] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How they are written.")] = Format.TABLE,
+) -> None:
+    """Write readings, oldest first, in physical units.
+
+    Missing values are a dash, empty or null; values beyond a sensor's range are < and >, or the words under and over.
+    """
+    from felinar import show
+
+    now = time.time()
+    start, end = (None if text is None else moment(text, now) for text in (since, until))
+    newest = since is None
+    if newest and limit is not None and limit > 10_000:
+        raise ConfigError("The newest 10000 readings can be had at once.", "Say --since when you want more.")
+    with _client(config, data_dir) as client:
+        wanted = None if node is None else _node(client, node)
+        found = client.readings(
+            node=wanted, since=start, until=end, limit=limit or (20 if newest else None), newest=newest
+        )
+        if format is Format.CSV:
+            show.write_csv(found, sys.stdout)
+        elif format is Format.JSON:
+            _write_json(list(found))
+        else:
+            _tables().print(show.reading_table(found))
+
+
+@app.command(epilog="Examples:  felinar lamp 1 dim 60 --for 30m --wait   |   felinar lamp 'Strada Unirii 1' auto")
+def lamp(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Its number or its name.")],
+    mode: Annotated[LampMode, typer.Argument(help="What it is told; auto returns it to its own schedule.")],
+    level: Annotated[int | None, typer.Argument(min=1, max=100, help="With dim: the level in %.")] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it holds: 90s, 30m, 2h.")] = "30m",
+    fade: Annotated[str, typer.Option(metavar="TIME", help="Over how long the level changes.")] = "0s",
+    reason: Annotated[str, typer.Option(help="Kept with the command: maintenance, emergency or any words.")] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until the lamp's power says that it worked.")
+    ] = False,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="With --wait: no longer than that.")] = "5m",
+    json: AsJson = False,
+) -> None:
+    """Command a lamp for a while. The command is stored, and given as soon as the node can be reached."""
+    from felinar import api
+
+    if mode is LampMode.DIM and level is None:
+        raise ConfigError("A lamp is dimmed to a level.", "Say for example: felinar lamp 1 dim 60")
+    if mode is not LampMode.DIM and level is not None:
+        raise ConfigError(f"'{mode}' has no level.", "Leave the level out, or say dim.")
+    order = api.LampOrder(
+        mode=mode.value,
+        level=level,
+        for_s=None if mode is LampMode.AUTO else _span(for_),
+        fade_s=_span(fade),
+        reason=reason,
+    )
+    patience = _span(timeout)
+    with _client(config, data_dir) as client:
+        command = client.lamp(_node(client, node), order)
+        if wait:
+            command = _wait(client, command, patience, quiet=json)
+    if json:
+        _write_json(command)
+    else:
+        typer.echo(_told(command))
+    if command.state in _ENOUGH and command.state != "measured":
+        raise typer.Exit(EXIT_OTHERWISE)
+    if wait and command.state != "measured":
+        raise typer.Exit(EXIT_STILL_OPEN)
+
+
+def _wait(client: Client, command: api.Command, patience_s: float, *, quiet: bool) -> api.Command:
+    end = time.monotonic() + patience_s
+    state = command.state
+    while command.open and time.monotonic() < end:
+        time.sleep(0.25)
+        command = client.command(command.id)
+        if command.state != state and command.open and not quiet:
+            typer.echo(_told(command))
+        state = command.state
+    return command
+
+
+def _told(command: api.Command) -> str:
+    what = command.mode or f"{command.key} = {command.value}"
+    level = f" {command.level} %" if command.level is not None else ""
+    why = f" ({command.detail})" if command.detail else ""
+    return f"command {command.id}, node {command.node}, {what}{level}: {command.state}{why}"
+
+
+def _client(config: Path | None, data_dir: Path | None) -> Client:
+    from felinar.client import Client, find
+
+    return Client(find(configuration.load(config, data_dir=data_dir)))
+
+
+def _node(client: Client, text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    known = client.nodes()
+    for node in known:
+        if (node.name or "").casefold() == text.casefold():
+            return node.node
+    names = ", ".join(f"{node.node} {node.name or ''}".strip() for node in known) or "none yet"
+    raise ClientError(f"No node is called '{text}'.", f"Known: {names}.")
+
+
+def _span(text: str) -> int:
+    return int(text) if text.isdigit() else seconds(text)
+
+
+def _tables() -> Console:
+    """A console that does not squeeze tables where nobody has set a width."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _write_json(what: object) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(what), indent=1).decode() + "\n")
+
+
+def _save(work: object, file: Path) -> None:
+    try:
+        work()  # type: ignore[operator]
+    except OSError as error:
+        raise ConfigError(
+            f"{file} can't be written: {(error.strerror or str(error)).lower()}.", "Name another file."
+        ) from error
+
+
+def main() -> NoReturn:
+    """Run the command line; every error ends with one sentence and what to do about it."""
+    try:
+        app()
+    except FelinarError as error:
+        sys.stderr.write(f"felinar: {error.sentence}\n")
+        if error.remedy:
+            sys.stderr.write(f"  {error.remedy}\n")
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(0)
