@@ -66,7 +66,7 @@ class Levels:
             old = acc[_SUM]
             acc[_SUM] = old + term
             acc[_LOST] = (acc[_SUM] - old) - term
-            if fast:
+            if fast is not None:
                 acc[_FAST] = fast[2 * i]
                 most = fast[2 * i + 1]
             else:

@@ -96,14 +96,15 @@ def test_what_is_read_too_late_is_counted(microphone: Bench) -> None:
     assert missed >= (0.6 + 3.0 + 1.7 - 4 * 0.125 - 3 * 0.11) * 8
 
 
-def test_two_clocks_that_differ_are_not_a_loss(microphone: Bench) -> None:
-    b = microphone
-    b.audio.samples = lambda first, n: bytes(4 * n)
-    b.audio.speed = 0.997  # 125 ms after 42 s
-    b.start()
-    for _ in range(8 * 60):
-        missed = b.levels()["missed"]
-    assert missed == 0
+def test_two_clocks_that_differ_are_not_a_loss() -> None:
+    with bench("ics43434", ENTRY) as b:
+        b.open()
+        b.audio.samples = lambda first, n: bytes(4 * n)
+        b.audio.speed = 0.9965  # 125 ms after 36 s
+        b.start()
+        for _ in range(8 * 38):
+            missed = b.levels()["missed"]
+        assert missed == 0
 
 
 def test_a_silent_bus_is_an_error_and_can_be_started_again(microphone: Bench) -> None:
