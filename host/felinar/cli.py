@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -275,9 +276,9 @@ def _write_json(what: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(what), indent=1).decode() + "\n")
 
 
-def _save(work: object, file: Path) -> None:
+def _save(work: Callable[[], None], file: Path) -> None:
     try:
-        work()  # type: ignore[operator]
+        work()
     except OSError as error:
         raise ConfigError(
             f"{file} can't be written: {(error.strerror or str(error)).lower()}.", "Name another file."

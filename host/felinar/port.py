@@ -12,6 +12,7 @@ import termios
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import serial
 from serial.tools import list_ports
@@ -20,6 +21,7 @@ from felinar.errors import LinkError
 from felinar.holders import holder
 
 _CHUNK = 16_384
+_POLL_S = 0.2
 _BACKLOG = 4096
 """Bytes that may wait for a line that takes none; the host never has that much to say at once."""
 _RATE = 131_072
@@ -146,7 +148,6 @@ class ThreadPort:
         self._out = bytearray()
         self._wake = threading.Condition()
         self._open = True
-        port.timeout = 0.2
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._write)]
         for thread in self._threads:
             thread.start()
@@ -211,10 +212,14 @@ class ThreadPort:
 
 
 def _open(url: str, baud: int) -> Any:
+    if url.lower().startswith(("socket://", "rfc2217://")) and not _complete(url):
+        raise LinkError(
+            f"'{url}' names no host and port.", "Write socket://host:port or rfc2217://host:port.", fatal=True
+        )
     try:
         # DTR and RTS stay asserted together, as the system leaves them: on the usual reset circuit of ESP32 boards
         # only a difference between them resets the chip, and opening a line must not reset a lamp.
-        port = serial.serial_for_url(url, baud, exclusive=True, timeout=0, write_timeout=5, do_not_open=True)
+        port = serial.serial_for_url(url, baud, exclusive=True, timeout=_POLL_S, do_not_open=True)
         port.open()
     except serial.SerialException as error:
         raise _explain(url, error) from error
@@ -229,6 +234,14 @@ def _open(url: str, baud: int) -> Any:
     if "://" not in url:
         _keep_lines_on_close(port.fileno())
     return port
+
+
+def _complete(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 def _keep_lines_on_close(descriptor: int) -> None:
@@ -258,10 +271,6 @@ def _explain(url: str, error: Exception) -> LinkError:
         return LinkError(f"This user may not open {url}.", _permission(url))
     if number == errno.EIO:
         return LinkError(f"The port {url} has nothing behind it any more.", "Is the adapter plugged in?")
-    if "expected a string in the form" in text:
-        return LinkError(
-            f"'{url}' is not a line that can be opened.", "Write socket://host:port or rfc2217://host:port.", fatal=True
-        )
     if "Could not configure port" in text or number in (errno.ENOTTY, errno.EISDIR):
         return LinkError(f"{url} is not a serial port.", "Name a device such as /dev/ttyUSB0.", fatal=True)
     why = text.rsplit("] ", 1)[-1].strip("'\". ").lower() or "unknown"

@@ -15,6 +15,7 @@ try:
         return lambda blocks: _aes(key, 2, _ZERO).encrypt(blocks)[-16:]
 
 except ImportError:
-    from felinar_wire._aes_host import cbc_mac, ecb
+    from felinar_wire._aes_host import cbc_mac as cbc_mac
+    from felinar_wire._aes_host import ecb as ecb
 
 _ZERO = bytes(16)

@@ -47,6 +47,6 @@ class Composed:
 
 
 try:
-    from felinar_wire._aes_host import Ccm
+    from felinar_wire._aes_host import Ccm as Ccm
 except ImportError:
     Ccm = Composed  # type: ignore[assignment, misc]

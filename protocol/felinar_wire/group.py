@@ -2,34 +2,23 @@
 
 A frame is held until its interval's key is disclosed. Only a lamp "on" under a right zone tag acts at once: it must be
 confirmed by TESLA, or is taken back. The counter of a group frame is interval << 8 | number in the interval, of which
-the header has the low 16 bits; clock and TESLA give the rest.
+the header has the low 16 bits and the nonce the low 32; clock and TESLA give the rest.
 """
 
-from struct import pack
-
-from felinar_wire import tesla
+from felinar_wire import frame, tesla
 from felinar_wire.cmac import cmac
 from felinar_wire.errors import WireError
-from felinar_wire.session import refused
+from felinar_wire.session import counted, nonce
 
 BEACON = 0x20  # key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
-GROUP_LAMP = 0x21  # id (16) | mode (8) | level % (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
+GROUP_LAMP = 0x21  # id (16) | mode (8) | level (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
 KEY_DISCLOSE = 0x22  # key of interval n - 2 | first interval of the next chain (32) | key of the one before it
+_LEAST = {BEACON: 21, GROUP_LAMP: 16, KEY_DISCLOSE: 36}  # bytes of a body
 
 HELD = 0  # a beacon to come, good for nothing but trimming slot times within the guard
 AT_ONCE = 1  # a lamp "on", to be confirmed
 VERIFIED = 2
 TAKE_BACK = 3  # the "on" that came AT_ONCE was never confirmed
-
-_SIZES = {BEACON: (21, 242), GROUP_LAMP: (16, 16), KEY_DISCLOSE: (36, 36)}
-_ROOM = 4  # frames of one kind held; a further one takes a random place, so that a flood cannot be sure to push one out
-_PATIENCE = 50000  # ms from an interval's start until an unconfirmed "on" is taken back
-_BARRED = 3600000  # ms that "on" waits for TESLA after one was not confirmed
-
-
-def front(kind: int, address: int, counter: int) -> bytes:
-    """The 13 bytes in front of a group frame's body when it is authenticated; 1 is the core schema."""
-    return pack(">BHIHI", 64 | kind, address, counter & 0xFFFFFFFF, 1, 0)
 
 
 def acknowledged(body: bytes, slot_map: int, slot: int) -> int | None:
@@ -43,59 +32,47 @@ def acknowledged(body: bytes, slot_map: int, slot: int) -> int | None:
 class Group:
     """A node's end. `chain` is a tesla.Chain, `counts` gets every refusal, `random(n)` gives n random bytes.
 
-    Events are (what, kind, address, counter, body). Times are of the host, in ms, as a Clock gives them.
+    `last` holds, for each address that is listened to, the counter of its last verified frame (0 at first); `zones`
+    the zone keys of addresses. Events are (what, kind, address, counter, body). Times are the host's, in ms, as a
+    clock.Clock gives them.
     """
 
-    def __init__(self, chain, counts: dict, random) -> None:  # type: ignore
+    def __init__(self, chain: "tesla.Chain", counts: "dict[str, int]", random) -> None:  # type: ignore
         self.chain = chain
         self.counts = counts
-        self.last: dict[int, int] = {}  # address listened to: counter of its last verified frame
-        self.zones: dict[int, bytes] = {}  # address: zone key
+        self.last: dict[int, int] = {}
+        self.zones: dict[int, bytes] = {}
         self.barred = 0  # until then an "on" waits for TESLA
-        self._held: list = []  # type: ignore[type-arg]
-        self._on: tuple | None = None  # type: ignore[type-arg]
+        self._held: list[tuple[int, bytes, bytes]] = []
+        self._on: tuple[int, bytes, bytes] | None = None
         self._random = random
 
-    def receive(self, data: bytes, now: int, bound: int) -> list:  # type: ignore[type-arg]
-        """Events that a group frame brings at time `now`, known to within `bound`.
+    def receive(self, data: bytes, now: int, bound: int) -> "list[tuple[int, int, int, int, bytes]]":
+        """A list of the events that a group frame brings at time `now`, known to within `bound`.
 
-        Raises WireError, counted: "short", "version", "class", "address", "kind", "clock" (the bound exceeds the
-        disclosure delay), "late" (its key may be out already), "early", "replay", "zone", "gap", "chain". Later, on
-        disclosure, are counted: "tag", "replay", "undisclosed"; "displaced" by another; "unconfirmed".
+        Raises WireError, counted: "short", "long", "version", "kind", "address", "clock" (the bound exceeds the
+        disclosure delay), "late" (its key may be out already), "early", "replay", "zone", "gap", "chain". Counted
+        later: "tag", "replay", "undisclosed" when a key comes out; "displaced" by another; "unconfirmed".
         """
-        try:
-            return self._receive(data, now, bound)
-        except WireError as error:
-            reason = error.reason
-        raise refused(self.counts, reason)
+        return counted(self.counts, self._receive, data, now, bound)
 
-    def _receive(self, data: bytes, now: int, bound: int) -> list:  # type: ignore[type-arg]
-        if len(data) < 13:
+    def _receive(self, data: bytes, now: int, bound: int) -> "list[tuple[int, int, int, int, bytes]]":
+        kind, address, low, payload = frame.unpack(data, 1)
+        body = payload[:-8]
+        if len(body) < _LEAST[kind]:
             raise WireError("short")
-        kind = data[0] & 63
-        if data[0] >> 6 != 1:
-            raise WireError("version")
-        if kind >> 4 != 2:
-            raise WireError("class")
-        address = data[1] << 8 | data[2]
         if address not in self.last:
             raise WireError("address")
-        sizes = _SIZES.get(kind)
-        if sizes is None:
-            raise WireError("kind")
-        body = data[5:-8]
-        if not sizes[0] <= len(body) <= sizes[1]:
-            raise WireError("short")
-        if bound > tesla.DELAY * tesla.INTERVAL:
+        if bound > 20000:  # tesla.DELAY * tesla.INTERVAL
             raise WireError("clock")
-        n = now // tesla.INTERVAL
-        n += (data[3] - n + 128 & 255) - 128
-        if now + bound >= (n + tesla.DELAY) * tesla.INTERVAL:
+        n = now // 10000
+        n += ((low >> 8) - n + 128 & 255) - 128
+        if now + bound >= (n + 2) * 10000:
             raise WireError("late")
-        if n * tesla.INTERVAL > now + bound:
+        if now + bound < n * 10000:
             raise WireError("early")
-        counter = n << 8 | data[4]
-        entry = (counter, front(kind, address, counter) + body, data[-8:], kind, address, body)
+        counter = n << 8 | low & 255
+        entry = (counter, nonce(kind, address, counter & 0xFFFFFFFF) + body, payload[-8:])
         if counter <= self.last[address] or entry in self._held:
             raise WireError("replay")
         what = HELD
@@ -109,37 +86,35 @@ class Group:
                     self._on = entry
                     what = AT_ONCE
         else:
-            wanted = [held[0] >> 8 for held in self._held]
-            events = self._settle(self.chain.learn(n - tesla.DELAY, body[:16], wanted))
-        self._hold(entry)
+            events = self._settle(self.chain.learn(n - 2, body[:16], [held[0] >> 8 for held in self._held]))
+        # Four of a kind are held; then a newcomer takes a random place, so that a flood can't be sure to push one out.
+        same = [i for i, held in enumerate(self._held) if held[1][0] == data[0]]
+        if len(same) < 4:
+            self._held.append(entry)
+        else:
+            self._count("displaced")
+            place = self._random(1)[0] % 5
+            if place < 4:
+                self._held[same[place]] = entry
         if what or kind == BEACON:
             events.append((what, kind, address, counter, body))
         return events
 
     def _count(self, reason: str) -> None:
-        refused(self.counts, reason)
+        self.counts[reason] = self.counts.get(reason, 0) + 1
 
-    def _hold(self, entry: tuple) -> None:  # type: ignore[type-arg]
-        same = [i for i, held in enumerate(self._held) if held[3] == entry[3]]
-        if len(same) < _ROOM:
-            self._held.append(entry)
-            return
-        self._count("displaced")
-        place = self._random(1)[0] % (_ROOM + 1)
-        if place < _ROOM:
-            self._held[same[place]] = entry
-
-    def _settle(self, keys: dict) -> list:  # type: ignore[type-arg]
+    def _settle(self, keys: "dict[int, bytes]") -> "list[tuple[int, int, int, int, bytes]]":
         events = []
         for entry in sorted(self._held):
-            counter, message, tag, kind, address, body = entry
-            if counter >> 8 > self.chain.at:
-                continue
+            counter, message, tag = entry
+            n = counter >> 8
+            if n > self.chain.at:
+                break
             self._held.remove(entry)
-            key = keys.get(counter >> 8)
-            if key is None:
+            address = message[1] << 8 | message[2]
+            if n not in keys:
                 self._count("undisclosed")
-            elif tesla.mac(counter >> 8, key, message) != tag:
+            elif tesla.mac(n, keys[n], message) != tag:
                 self._count("tag")
             elif counter <= self.last[address]:
                 self._count("replay")
@@ -147,19 +122,21 @@ class Group:
                 self.last[address] = counter
                 if entry == self._on:
                     self._on = None
+                kind = message[0] & 63
+                body = message[13:]
                 if kind == KEY_DISCLOSE:
-                    first = int.from_bytes(body[16:20], "big")
-                    if first > self.chain.at:
-                        self.chain.next = (first, body[20:])
+                    self.chain.announce(int.from_bytes(body[16:20], "big"), body[20:36])
                 events.append((VERIFIED, kind, address, counter, body))
         return events
 
-    def poll(self, now: int):  # type: ignore[no-untyped-def]
+    def poll(self, now: int) -> "tuple[int, int, int, int, bytes] | None":
         """The TAKE_BACK event when it is due, else None; call it every second or so."""
-        entry = self._on
-        if not entry or now < (entry[0] >> 8) * tesla.INTERVAL + _PATIENCE:
+        if not self._on:
+            return None
+        counter, message, _ = self._on
+        if now < (counter >> 8) * 10000 + 50000:
             return None
         self._on = None
-        self.barred = now + _BARRED
+        self.barred = now + 3600000
         self._count("unconfirmed")
-        return TAKE_BACK, entry[3], entry[4], entry[0], entry[5]
+        return TAKE_BACK, GROUP_LAMP, message[1] << 8 | message[2], counter, message[13:]

@@ -1,22 +1,20 @@
 """How a node enters a session: one join counter a boot, one request, one answer.
 
-JOIN_REQ: header with the join counter's low half | high half (16) | schema version (16) | boot (16) | CMAC-64 under the
-join key. JOIN_ACC: header, same counter | time, s (32) | ms/4 (8) | random (16) | CCM under the new downlink key of slot
-(16), slot map (8), TESLA key (16 bytes). Time and random are the host's nonce: with the join counter they make the keys.
+JOIN_REQ: header with the join counter's low half | high half (16) | schema version (16) | boot (16) | CMAC-64 under
+the join key. JOIN_ACC: header, same counter | time, s (32) | ms/4 (8) | random (16) | CCM under the new downlink key of
+slot (16), slot map (8), TESLA key (16 bytes). Time and random are the host's nonce, of which the keys are made.
 """
 
 from struct import pack, unpack
 
+from felinar_wire import frame
 from felinar_wire.ccm import Ccm
 from felinar_wire.cmac import cmac, derive
 from felinar_wire.errors import WireError
-from felinar_wire.session import Session, refused
-
-
+from felinar_wire.session import Session, counted, nonce
 
 JOIN_REQ = 0x30
 JOIN_ACC = 0x31
-CORE = 1  # stands in the nonce for a message's CRC: the core schema is frozen
 
 
 def reserve(read, write) -> int:  # type: ignore[no-untyped-def]
@@ -25,17 +23,12 @@ def reserve(read, write) -> int:  # type: ignore[no-untyped-def]
     Raises WireError("storage") when it does not read back, ("spent") after 2**31 - 1 joins.
     """
     counter = read() + 1
-    if counter > 0x7FFFFFFF:
+    if counter >> 31:
         raise WireError("spent")
     write(counter)
     if read() != counter:
         raise WireError("storage")
     return counter  # type: ignore[no-any-return]
-
-
-def nonce(kind: int, address: int, counter: int) -> bytes:
-    """The 13 bytes in front of a core message's authentication: as a sealed frame's nonce, with the core's CRC."""
-    return pack(">BHIHI", 64 | kind, address, counter, CORE, 0)
 
 
 def keys(root: bytes, address: int, counter: int, host_nonce: bytes) -> tuple[bytes, bytes]:
@@ -51,30 +44,31 @@ def request(root: bytes, address: int, counter: int, schema: int, boot: int) -> 
     return front[:3] + front[5:7] + body + cmac(derive(root, b"join", b""), front + body)[:8]
 
 
-def accept(data: bytes, root: bytes, address: int, counter: int, crc, counts: dict):  # type: ignore
+def accept(data: bytes, root: bytes, address: int, counter: int, crc, counts: "dict[str, int]"):  # type: ignore
     """(session, host's time in ms since 2024, slot, slot map, TESLA key) from the answer to join `counter`.
 
-    The host's time lies between the first sending of the request and now; the TESLA key is that of
-    `tesla.anchor(time // tesla.INTERVAL)`. Raises WireError, counted: "short", "version", "kind", "address",
+    The host's time lies between the first sending of the request and now; the TESLA key is that of interval
+    `tesla.anchor(time // tesla.INTERVAL)`. Raises WireError, counted: "short", "long", "version", "kind", "address",
     "counter" (another join's), "tag".
     """
-    front = nonce(JOIN_ACC, address, counter)
-    if len(data) != 39:
-        reason = "short"
-    elif data[0] >> 6 != 1:
-        reason = "version"
-    elif data[0] != front[0]:
-        reason = "kind"
-    elif data[1:3] != front[1:3]:
-        reason = "address"
-    elif data[3:5] != front[5:7]:
-        reason = "counter"
-    else:
-        up, down = keys(root, address, counter, data[5:12])
-        body = Ccm(down).open(front, data[12:], 8)
-        if body is not None:
-            seconds, quarters = unpack(">IB", data[5:10])
-            slot, slot_map = unpack(">HB", body[:3])
-            return Session(address, up, down, crc, counts), seconds * 1000 + quarters * 4, slot, slot_map, body[3:]
-        reason = "tag"
-    raise refused(counts, reason)
+    up, down, time, body = counted(counts, _accept, data, root, address, counter)
+    seconds, quarters = unpack(">IB", time)
+    slot, slot_map = unpack(">HB", body)
+    return Session(address, up, down, crc, counts), seconds * 1000 + quarters * 4, slot, slot_map, body[3:]
+
+
+def _accept(data: bytes, root: bytes, address: int, counter: int) -> tuple[bytes, bytes, bytes, bytes]:
+    kind, to, low, payload = frame.unpack(data, 1)
+    if kind != JOIN_ACC:
+        raise WireError("kind")
+    if len(payload) != 34:
+        raise WireError("short")
+    if to != address:
+        raise WireError("address")
+    if low != counter & 0xFFFF:
+        raise WireError("counter")
+    up, down = keys(root, address, counter, payload[:7])
+    body = Ccm(down).open(nonce(JOIN_ACC, address, counter), payload[7:], 8)
+    if body is None:
+        raise WireError("tag")
+    return up, down, payload[:5], body

@@ -10,7 +10,7 @@ def _number(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "big")
 
 
-def _verify(public: bytes, message: bytes, data: bytes):  # type: ignore[no-untyped-def]
+def _verify(public: bytes, message: bytes, data: bytes) -> "bytes | None":
     # What follows the signature at the front of `data`, or None when it is not good.
     lms = _number(public, 0) - 5
     ots = _number(public, 4) - 1
@@ -33,8 +33,7 @@ def _verify(public: bytes, message: bytes, data: bytes):  # type: ignore[no-unty
     key = sha256(leaf + b"\x80\x80")
     block = bytearray(leaf + bytes(35))
     at = 40
-    i = 0
-    for digit in digits:
+    for i, digit in enumerate(digits):
         block[20] = i >> 8
         block[21] = i & 255
         block[23:] = data[at : at + 32]
@@ -43,7 +42,6 @@ def _verify(public: bytes, message: bytes, data: bytes):  # type: ignore[no-unty
             block[23:] = sha256(block).digest()
         key.update(block[23:])
         at += 32
-        i += 1
     node = 1 << height | q
     root = sha256(ident + node.to_bytes(4, "big") + b"\x82\x82" + key.digest()).digest()
     at += 4

@@ -79,9 +79,19 @@ _U30 = 0x3FFFFFFF
 
 # A field: (name, unit, numerator, denominator, minimum, maximum, rule).
 # The physical value is step * numerator / denominator in the unit; numerator 0 marks the logarithmic scale of `scale`.
-# Minimum and maximum are in steps. rule: None for a plain binary number of just enough bits, else the prediction
-# (k, constant, source, slope): expected = constant + (value of field number `source` * slope >> 4), source -1 for none;
-# the difference goes out as a Rice code of parameter k.
+# Minimum and maximum are in steps. A rule of None is a plain binary number of just enough bits; else it is
+#
+#   (k, constant, source, slope, history k, history source, history slope)
+#
+# and what goes out is the difference from an expected value as a Rice code of parameter k.
+# Without history: expected = constant + (value of field number `source` * slope >> 6), source -1 for none; k PLAIN is a plain number.
+# With a report that both sides hold: history k NONE says as without it; else
+#   history source -1: expected = old value + slope for each seq between the two reports
+#   history source >= 0: expected = old value + (growth of that field * slope >> 6)
+#   history source < -1: expected = old value + value of field -2 - source * seconds between (field 0) // slope
+# History k below -1 marks a steady field: one bit tells that all of them are as expected; else their k is -2 - history k.
+NONE = -1
+PLAIN = 31
 _TIME = ("time", "s", 1, 1, 0, _U30, None)
 _UP = ("up", "s", 1, 1, 0, _U30, None)
 _BOOT = ("boot", "", 1, 1, 0, _U16, None)
@@ -91,29 +101,29 @@ _NONCE = ("nonce", "", 1, 1, 0, 0xFFFFFF, None)
 
 TABLE = {
     REPORT: (
-        _TIME,
-        _UP,
-        ("lux", "lx", 0, 1, 0, 1300, None),
-        ("pm1", "ug/m3", 1, 10, 0, 10000, (5, 40, -1, 0)),
-        ("pm25", "ug/m3", 1, 10, 0, 10000, (2, 8, 3, 18)),
-        ("pm10", "ug/m3", 1, 10, 0, 20000, (4, 40, 4, 18)),
-        ("co2", "ppm", 1, 1, 0, 10000, (5, 430, -1, 0)),
-        ("voc", "", 1, 1, 0, 511, (6, 100, -1, 0)),
-        ("nox", "", 1, 1, 0, 511, (1, 2, -1, 0)),
-        ("temp", "Cel", 1, 10, -500, 850, (6, 140, -1, 0)),
-        ("rh", "%", 1, 10, 0, 1000, None),
-        ("p", "hPa", 1, 10, 8000, 11000, (6, 10120, -1, 0)),
-        ("leq", "dB(A)", 1, 10, 200, 1300, (6, 560, -1, 0)),
-        ("lmax", "dB(A)", 1, 10, 200, 1300, (5, 150, 12, 16)),
-        ("l10", "dB(A)", 1, 10, 200, 1300, (3, 24, 12, 16)),
-        ("l50", "dB(A)", 1, 10, 200, 1300, (3, -26, 12, 16)),
-        ("l90", "dB(A)", 1, 10, 200, 1300, (4, -68, 12, 16)),
-        ("relay", "", 1, 1, 0, 1, None),
-        ("dim", "%", 1, 1, 0, 100, None),
-        ("power", "W", 1, 10, 0, 10000, (4, 4, 18, 65)),
-        ("energy", "Wh", 1, 1, 0, _U30, None),
-        ("mv", "mV", 1, 1, 0, 30000, (5, 12000, -1, 0)),
-        ("rssi", "dBm", 1, 1, -150, 0, (4, -93, -1, 0)),
+        ("time", "s", 1, 1, 0, _U30, (27, 0, -1, 0, -10, -1, 300)),
+        ("up", "s", 1, 1, 0, _U30, (22, 0, -1, 0, -2, 0, 64)),
+        ("lux", "lx", 0, 1, 0, 1300, (PLAIN, 0, -1, 0, 4, -1, 0)),
+        ("pm1", "ug/m3", 1, 10, 0, 10000, (5, 48, -1, 0, 3, -1, 0)),
+        ("pm25", "ug/m3", 1, 10, 0, 10000, (1, 1, 3, 78, NONE, 0, 0)),
+        ("pm10", "ug/m3", 1, 10, 0, 20000, (5, 56, 4, 64, 3, 4, 64)),
+        ("co2", "ppm", 1, 1, 0, 10000, (4, 432, -1, 0, 2, -1, 0)),
+        ("voc", "", 1, 1, 0, 511, (5, 103, -1, 0, 4, -1, 0)),
+        ("nox", "", 1, 1, 0, 511, (1, 1, -1, 0, 0, -1, 0)),
+        ("temp", "Cel", 1, 10, -500, 850, (6, 140, -1, 0, 2, -1, 0)),
+        ("rh", "%", 1, 10, 0, 1000, (5, 1067, 9, -190, 3, 9, -131)),
+        ("p", "hPa", 1, 10, 8000, 11000, (6, 10107, -1, 0, 2, -1, 0)),
+        ("leq", "dB(A)", 1, 10, 200, 1300, (6, 565, -1, 0, 4, -1, 0)),
+        ("lmax", "dB(A)", 1, 10, 200, 1300, (5, 158, 12, 64, NONE, 0, 0)),
+        ("l10", "dB(A)", 1, 10, 200, 1300, (2, 24, 12, 64, NONE, 0, 0)),
+        ("l50", "dB(A)", 1, 10, 200, 1300, (2, -26, 12, 64, NONE, 0, 0)),
+        ("l90", "dB(A)", 1, 10, 200, 1300, (2, -42, 15, 64, NONE, 0, 0)),
+        ("relay", "", 1, 1, 0, 1, (PLAIN, 0, -1, 0, -2, -1, 0)),
+        ("dim", "%", 1, 1, 0, 100, (3, 0, 17, 6400, -5, -1, 0)),
+        ("power", "W", 1, 10, 0, 10000, (2, 4, 18, 265, 1, 18, 265)),
+        ("energy", "Wh", 1, 1, 0, _U30, (19, 0, -1, 0, 0, -21, 36000)),
+        ("mv", "mV", 1, 1, 0, 30000, (5, 12000, -1, 0, 3, -1, 0)),
+        ("rssi", "dBm", 1, 1, -150, 0, (4, -93, -1, 0, 1, -1, 0)),
     ),
     EVENT: (_TIME, _UP, ("code", "", 1, 1, 0, _U8, None), ("arg", "", 1, 1, -32768, 32767, None)),
     HEALTH: (

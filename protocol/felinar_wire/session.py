@@ -6,75 +6,87 @@ covers the header, and a frame whose sender has another table of messages fails 
 
 from struct import pack
 
+from felinar_wire import frame
 from felinar_wire.ccm import Ccm
 from felinar_wire.errors import WireError
-from felinar_wire.replay import Window
 
 
-def refused(counts: dict, reason: str) -> WireError:  # type: ignore[type-arg]
-    """Count a refusal under its reason, and give the error to raise."""
+def nonce(kind: int, address: int, counter: int, crc: int = 1) -> bytes:
+    """The 13 bytes that make a sealed frame's authentication its own; CRC 1 stands for the frozen core schema."""
+    return pack(">BHIHI", 64 | kind, address, counter, crc, 0)
+
+
+def counted(counts: "dict[str, int]", check, *args):  # type: ignore
+    """What `check(*args)` returns; a WireError or KeyError ("kind") is counted under its reason on its way out."""
+    try:
+        return check(*args)
+    except KeyError:
+        reason = "kind"
+    except WireError as error:
+        reason = error.reason
     counts[reason] = counts.get(reason, 0) + 1
-    return WireError(reason)
+    raise WireError(reason)
 
 
 class Session:
     """One end of a session. `crc(kind)` is a message's 16-bit CRC in the table that both ends hold, else a KeyError.
 
-    `counts` is a dictionary that gets one more under its reason for each frame that was refused.
+    `counts` is a dictionary that gets one more under its reason for each frame that was refused. `sent` is the counter
+    of the last frame sealed, `limit` the last that may be; `top` the highest accepted and `seen` a bit each for it and
+    the 63 below (counters up to 0 count as seen).
     """
 
-    def __init__(self, address: int, send: bytes, receive: bytes, crc, counts: dict) -> None:  # type: ignore
+    def __init__(self, address: int, send: bytes, receive: bytes, crc, counts: "dict[str, int]") -> None:  # type: ignore
         self.address = address
         self.counts = counts
-        self.sent = 0  # counter of the last frame that was sealed; 0 is the JOIN_ACC
-        self.limit = 0xFFFFFFFF  # the last counter that may be used
-        self.window = Window()
+        self.sent = 0
+        self.limit = 0xFFFFFFFF
+        self.top = 0
+        self.seen = -1
         self._crc = crc
         self._send = Ccm(send)
         self._receive = Ccm(receive)
 
     def seal(self, kind: int, body: bytes) -> bytes:
-        """The next frame. WireError("spent") when no counter is left: join anew."""
-        if self.sent >= self.limit:
+        """The next frame. WireError: "spent" (no counter left: join anew), "long"; KeyError for an unknown kind."""
+        counter = self.sent + 1
+        if counter > self.limit:
             raise WireError("spent")
-        crc = self._crc(kind)
-        self.sent += 1
-        nonce = pack(">BHIHI", 64 | kind, self.address, self.sent, crc, 0)
-        return nonce[:3] + nonce[5:7] + self._send.seal(nonce, body, 8 if kind >> 4 else 4)
+        tag = frame.tag_length(kind)
+        front = nonce(kind, self.address, counter, self._crc(kind))
+        if len(body) + tag > 250:
+            raise WireError("long")
+        self.sent = counter
+        return front[:3] + front[5:7] + self._send.seal(front, body, tag)
 
-    def open(self, data: bytes) -> tuple[int, int, bytes]:
+    def open(self, data: bytes) -> "tuple[int, int, bytes]":
         """(kind, counter, body) of an authentic new frame.
 
-        Raises WireError: "short", "version", "class" (group frames have no place here), "kind" (not in the table),
-        "address", "old" (64 or more behind), "replay", "spent", "tag".
+        Raises WireError, counted: "short", "long", "version", "address", "kind" (not in the table), "old" (64 or more
+        behind the newest), "replay", "tag".
         """
-        try:
-            return self._open(data)
-        except KeyError:
-            reason = "kind"
-        except WireError as error:
-            reason = error.reason
-        raise refused(self.counts, reason)
+        return counted(self.counts, self._open, data)
 
     def _open(self, data: bytes) -> tuple[int, int, bytes]:
-        if len(data) < 9:
+        kind, address, low, payload = frame.unpack(data, 1)
+        tag = frame.tag_length(kind)
+        if len(payload) < tag:
             raise WireError("short")
-        head = data[0]
-        if head >> 6 != 1:
-            raise WireError("version")
-        kind = head & 63
-        tag = 8 if kind >> 4 else 4
-        if kind >> 4 == 2:
-            raise WireError("class")
-        if len(data) < 5 + tag:
-            raise WireError("short")
-        if data[1] << 8 | data[2] != self.address:
+        if address != self.address:
             raise WireError("address")
         crc = self._crc(kind)
-        counter = self.window.locate(data[3] << 8 | data[4])
-        nonce = pack(">BHIHI", head, self.address, counter, crc, 0)
-        body = self._receive.open(nonce, data[5:], tag)
+        back = (self.top - low + 0x8000 & 0xFFFF) - 0x8000
+        counter = self.top - back
+        if back > 63 or counter < 0:
+            raise WireError("old")
+        if back >= 0 and self.seen >> back & 1:
+            raise WireError("replay")
+        body = self._receive.open(nonce(kind, address, counter, crc), payload, tag)
         if body is None:
             raise WireError("tag")
-        self.window.mark(counter)
+        if back >= 0:
+            self.seen |= 1 << back
+        else:
+            self.top = counter
+            self.seen = (self.seen << -back | 1) & 0xFFFFFFFFFFFFFFFF if back > -64 else 1
         return kind, counter, body

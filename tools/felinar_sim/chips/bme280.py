@@ -85,7 +85,11 @@ class Bme280(I2cChip):
     ADDRESSES = (0x76, 0x77)
 
     def __init__(
-        self, surroundings: Surroundings, address: int | None = None, seed: int | str = 0, trim: Trim | None = None,
+        self,
+        surroundings: Surroundings,
+        address: int | None = None,
+        seed: int | str = 0,
+        trim: Trim | None = None,
     ) -> None:
         self.trim = trim or Trim()
         super().__init__(surroundings, address, seed)

@@ -50,8 +50,14 @@ class Lamp:
     """
 
     def __init__(
-        self, *, normally_closed: bool = True, kind: LampType | None = None, seed: int | str = 0, start_us: int = 0,
-        relay_pin: str = "relay", dim_pin: str = "dim",
+        self,
+        *,
+        normally_closed: bool = True,
+        kind: LampType | None = None,
+        seed: int | str = 0,
+        start_us: int = 0,
+        relay_pin: str = "relay",
+        dim_pin: str = "dim",
     ) -> None:
         self.kind = kind or LampType()
         self.relay = Relay(normally_closed=normally_closed, seed=seed, on_contact=self._contact)
@@ -289,5 +295,3 @@ def _spans(history: list[tuple[int, bool]], since_us: int, until_us: int) -> lis
     ends: list[int] = [at for at, _ in history[1:]] + [until_us]
     spans = [(max(at, since_us), min(end, until_us)) for (at, on), end in zip(history, ends, strict=True) if on]
     return [(a, b) for a, b in spans if a < b]
-
-

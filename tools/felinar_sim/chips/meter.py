@@ -40,8 +40,15 @@ class Meter(Chip):
     """
 
     def __init__(
-        self, surroundings: Surroundings, lamp: Lamp, kind: MeterType = BL0937, *, shunt_ohm: float = 0.001,
-        divider: float = 1961.0, seed: int | str = 0, prefix: str = "power_",
+        self,
+        surroundings: Surroundings,
+        lamp: Lamp,
+        kind: MeterType = BL0937,
+        *,
+        shunt_ohm: float = 0.001,
+        divider: float = 1961.0,
+        seed: int | str = 0,
+        prefix: str = "power_",
     ) -> None:
         self.lamp = lamp
         self.kind = kind

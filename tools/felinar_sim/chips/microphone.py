@@ -51,8 +51,14 @@ class Microphone(Chip):
     """
 
     def __init__(
-        self, surroundings: Surroundings, kind: MicrophoneType = ICS43434, rate: int = 48_000, *, seed: int | str = 0,
-        drawn: bool = False, sound: Sound | None = None,
+        self,
+        surroundings: Surroundings,
+        kind: MicrophoneType = ICS43434,
+        rate: int = 48_000,
+        *,
+        seed: int | str = 0,
+        drawn: bool = False,
+        sound: Sound | None = None,
     ) -> None:
         self.kind = kind
         self.rate = rate

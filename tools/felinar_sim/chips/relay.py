@@ -24,8 +24,14 @@ class Relay:
     """
 
     def __init__(
-        self, *, normally_closed: bool = True, operate_us: int = 8_000, release_us: int = 4_000, bounce_us: int = 2_000,
-        seed: int | str = 0, on_contact: Callable[[bool, int], None] | None = None,
+        self,
+        *,
+        normally_closed: bool = True,
+        operate_us: int = 8_000,
+        release_us: int = 4_000,
+        bounce_us: int = 2_000,
+        seed: int | str = 0,
+        on_contact: Callable[[bool, int], None] | None = None,
     ) -> None:
         self.normally_closed = normally_closed
         self.operate_us, self.release_us, self.bounce_us = operate_us, release_us, bounce_us

@@ -1,4 +1,5 @@
 """Stand-in for the chip's `esp32`: flash partitions and NVS with ESP-IDF's semantics."""
+
 import simlink
 from micropython import const
 
@@ -67,9 +68,11 @@ class Partition:
         return self._info[2] + at
 
     def readblocks(self, block, buf, offset=0):
+        buf = simlink.raw(buf)
         _check(simlink.ask(simlink.FLASH_READ, 0, self._at(block, offset, len(buf)), len(buf), None, buf))
 
     def writeblocks(self, block, buf, offset=None):
+        buf = simlink.raw(buf)
         n = len(buf)
         at = self._at(block, offset or 0, n)
         if offset is None:
@@ -121,7 +124,7 @@ class NVS:
         self._set(key, 1, (value & 0xFFFFFFFF).to_bytes(4, "little"))
 
     def get_blob(self, key, buffer):
-        return self._get(key, 2, buffer)
+        return self._get(key, 2, simlink.raw(buffer))
 
     def set_blob(self, key, value):
         self._set(key, 2, bytes(value))

@@ -1,4 +1,5 @@
 """Stand-in for the chip's `machine`: pins, I2C, watchdog and resets; what is rarer is loaded from the module's `sim…` files."""
+
 import simlink
 from micropython import const
 
@@ -101,7 +102,9 @@ class Pin:
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self.sim_id <= 39:
             raise ValueError("pin can only be input")
         simlink.post(
-            simlink.PIN_MODE, self.sim_id, 255 if mode is None or mode < 0 else mode,
+            simlink.PIN_MODE,
+            self.sim_id,
+            255 if mode is None or mode < 0 else mode,
             (0 if pull is None else 255 if pull < 0 else pull) | (2 if value is None else 1 if value else 0) << 8,
         )
 
@@ -153,6 +156,7 @@ class I2C:
         simlink.post(simlink.I2C_SETUP, self._id, 0xFFFF, 0)
 
     def readfrom_into(self, addr, buf, stop=True):
+        buf = simlink.raw(buf)
         status = simlink.ask(simlink.I2C_READ, self._id | (128 if stop else 0), addr, len(buf), None, buf)
         if status:
             raise OSError(status)
@@ -163,6 +167,7 @@ class I2C:
         return bytes(buf)
 
     def writeto(self, addr, buf, stop=True):
+        buf = simlink.raw(buf)
         status = simlink.ask(simlink.I2C_WRITE, self._id | (128 if stop else 0), addr, 0, buf)
         if status:
             raise OSError(status)
@@ -172,7 +177,7 @@ class I2C:
         return self.writeto(addr, b"".join(vector), stop)
 
     def writeto_mem(self, addr, memaddr, buf, *, addrsize=8):
-        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + bytes(buf))
+        self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big") + bytes(simlink.raw(buf)))
 
     def readfrom_mem_into(self, addr, memaddr, buf, *, addrsize=8):
         self.writeto(addr, memaddr.to_bytes(addrsize // 8, "big"), False)

@@ -1,4 +1,5 @@
 """Stand-in for `select`: polls our own streams, and objects with an `ioctl`; the wait itself is the simulator's."""
+
 import simlink
 from micropython import const
 

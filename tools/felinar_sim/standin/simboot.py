@@ -1,4 +1,5 @@
 """Starts a board: puts the stand-ins in place, runs main.py, and ends where a chip ends, at the prompt."""
+
 import sys
 
 sys.path[:] = [".standin", ".app", ".frozen"]

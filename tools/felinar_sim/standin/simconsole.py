@@ -1,4 +1,5 @@
 """The console: `sys.stdin` and `sys.stdout` of the chip, whose reads block until all bytes that were asked for have come."""
+
 import io
 
 import simlink
@@ -84,9 +85,4 @@ stdout = Text(Raw())
 
 
 def console_print(*args, sep=" ", end="\n", file=None):
-    out = file or stdout
-    for i, arg in enumerate(args):
-        if i:
-            out.write(sep)
-        out.write(str(arg))
-    out.write(end)
+    (file or stdout).write(sep.join(str(a) for a in args) + end)

@@ -1,4 +1,5 @@
 """`machine.I2S`, receiving only: DMA blocks of 256 frames; what is read too late is lost without a word, as on the chip."""
+
 import io
 
 import simlink
@@ -25,12 +26,17 @@ class I2S(io.IOBase):
         self._id = id
         self._handler = None
         self._async = False
+        self._buf = None
         self.sim_source = simlink.I2S_IN << id
         pins = sck.sim_id | ws.sim_id << 8 | sd.sim_id << 16
         shape = (1 if bits == 16 else 0) | (2 if format == I2S.STEREO else 0)
         simlink.post(simlink.I2S_SETUP, id | shape << 4, pins | max(2, ibuf // (256 * _FRAME)) << 32, rate)
 
     def readinto(self, buf):
+        if buf is not self._buf:
+            self._buf = buf
+            self._bytes = simlink.raw(buf)
+        buf = self._bytes
         # arg bit 7: return what is there (asyncio); otherwise the answer comes when the buffer is full
         simlink.ask(simlink.I2S_READ, self._id | (128 if self._async else 0), 0, len(buf), None, buf)
         n = simlink.got

@@ -1,8 +1,9 @@
 """The node's end of the pipe to the simulator: one request, one answer (layout and numbers: felinar_sim/link.py)."""
-import utime
+
 from array import array
 from os import getenv, system
 
+import utime
 from micropython import const
 
 HELLO = const(0)
@@ -111,6 +112,16 @@ def ask(op, arg=0, a=0, b=0, data=None, into=None):
     if flags & INTERRUPT:
         raise KeyboardInterrupt
     return word & 0xFFFF
+
+
+def raw(buf):
+    """The bytes of any buffer; of an array of words too."""
+    if isinstance(buf, (bytes, bytearray)):
+        return buf
+    import uctypes
+
+    view = memoryview(buf)
+    return uctypes.bytearray_at(uctypes.addressof(buf), len(view) * len(bytes(view[:1])))
 
 
 def _gone():

@@ -1,4 +1,5 @@
 """The rarer parts of `machine`: PWM, ADC, Counter, Timer, RTC."""
+
 import simlink
 from micropython import const
 
@@ -163,7 +164,7 @@ class RTC:
         if datetime is None:
             t = time.gmtime(us // 1_000_000)
             return (t[0], t[1], t[2], t[6], t[3], t[4], t[5], us % 1_000_000)
-        s = time.mktime(tuple(datetime[:3]) + tuple(datetime[4:7]) + (0, 0))  # noqa: RUF005 (no * here in MicroPython)
+        s = time.mktime(tuple(datetime[:3]) + tuple(datetime[4:7]) + (0, 0))
         simlink.rtc_us += s * 1_000_000 + datetime[7] - us
         simlink.post(simlink.RTC_SET, a=simlink.rtc_us)
 

@@ -1,4 +1,5 @@
 """Reports every append to the node's outbox that has returned, so that the simulator keeps the books outside of the node."""
+
 import simlink
 
 

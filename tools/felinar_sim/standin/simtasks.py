@@ -1,4 +1,5 @@
 """What asyncio's core expects of `_asyncio`: tasks and their queue, in Python because the C one reads the real clock."""
+
 from time import ticks_diff, ticks_ms
 
 

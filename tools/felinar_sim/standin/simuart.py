@@ -1,4 +1,5 @@
 """`machine.UART` 1 and 2, to chips that speak a serial line."""
+
 import io
 
 import simlink
@@ -11,8 +12,22 @@ class UART(io.IOBase):
     RTS = const(1)
     CTS = const(2)
 
-    def __init__(self, id, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rxbuf=256, txbuf=256, timeout=0,
-                 timeout_char=0, **more):
+    def __init__(
+        self,
+        id,
+        baudrate=115200,
+        bits=8,
+        parity=None,
+        stop=1,
+        *,
+        tx=None,
+        rx=None,
+        rxbuf=256,
+        txbuf=256,
+        timeout=0,
+        timeout_char=0,
+        **more,
+    ):
         if id not in (1, 2):
             raise ValueError("UART(%d) does not exist, or belongs to the console" % id)
         self._id = id

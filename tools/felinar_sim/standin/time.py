@@ -1,4 +1,5 @@
 """Stand-in for the chip's `time`: epoch 2000, ticks that wrap at 2^30, sleeping by asking the simulator."""
+
 import simlink
 import utime
 from micropython import const
@@ -62,4 +63,4 @@ def mktime(t):
         y -= 1
         m += 12
     days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * m - 457) // 5 + d - 306
-    return (days - 730_119) * 86400 + t[3] * 3600 + t[4] * 60 + t[5]  # 730,119 days from 0000-12-31 to 2000-01-01
+    return (days - 730_120) * 86400 + t[3] * 3600 + t[4] * 60 + t[5]  # 730,119 days from 0000-12-31 to 2000-01-01

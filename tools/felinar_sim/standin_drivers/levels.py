@@ -1,4 +1,5 @@
 """A driver for test boards: level statistics injected below the sound core, instead of samples from a microphone."""
+
 import asyncio
 from array import array
 
@@ -32,6 +33,7 @@ class Levels:
             if wait <= 0:
                 break
             await asyncio.sleep_ms(wait // 1000 + 1)
+        first_end = self._next - (len(batch) - 1) * 125_000
         self._next += len(batch) * 125_000
-        simlink.ask(simlink.LEVELS, 0, int(self.sensitivity_db * 1000), len(batch), None, batch)
+        simlink.ask(simlink.LEVELS, 0, first_end, len(batch) | int(self.sensitivity_db * 1000) << 8, None, batch)
         return batch

@@ -1,0 +1,247 @@
+"""The lamp node put together: what is fitted is sampled, what was sampled is reported, and the lamp is lit at night."""
+
+import asyncio
+import gc
+
+import machine
+import micropython
+from drivers.dimmer import Dimmer
+from drivers.relay import Relay
+from felinar_wire import codec, schema
+from micropython import const
+
+from node import board as boards
+from node.config import Config
+from node.health import Health
+from node.lamp import Policy
+from node.line import Line
+from node.outbox import Outbox, OutboxError
+from node.period import Period
+from node.sampler import Sensor
+from node.uplink import Uplink
+
+_EVENT_BAD_CONFIG = const(17)  # number of values in the configuration that could not be used
+_HOUR = const(3600)
+
+_running = None
+
+
+def light() -> None:
+    """Light the lamp, whatever else is broken."""
+    if _running:
+        _running.output(100)
+
+
+class App:
+    """One node. The lamp is lit before anything else is looked at."""
+
+    def __init__(self) -> None:
+        global _running
+        board = self.board = boards.Board(boards.find("board.json"))
+        self.relay = Relay(board, "relay", board.normally_closed) if board.has("relay") else None
+        self.dimmer = Dimmer(board) if board.has("dim") else None
+        _running = self
+        self.clock = board.clock
+        self.config = Config(boards.find("config.json"))
+        self.policy = Policy(self.config)
+        self.outbox = Outbox(boards.partition("outbox"))
+        self.health = Health(self.outbox.last_boot)
+        self.boot = self.health.boot
+        self.seq = 0  # of the last kept message of this boot
+        self.refused = 0  # kept messages that the flash did not take
+        self._told = 0  # drops that an event has told of
+        self._told_at = -_HOUR
+        self._report_s = self.config.report_s
+        self._slot = None  # the period under way: its number, by wall clock or uptime
+        self._lamp_told = 100
+        self._mode_told = 0
+        self.period = Period()
+        self.sensors = [Sensor(i, entry, board, self.period, self.event) for i, entry in enumerate(board.fitted)]
+        self.line = Line(board, self._take)
+        self.uplink = Uplink(self, self.line.send, machine.unique_id())
+
+    # Kept messages
+
+    def _keep(self, kind: int, values: list) -> None:
+        self.seq += 1
+        try:
+            self.outbox.append(kind, self.seq, self.boot, codec.encode(kind, values))
+        except OutboxError:
+            self.refused += 1
+        self.uplink.step()
+
+    def event(self, code: int, argument: int) -> None:
+        """Keep an EVENT; the argument is cut to 16 bits."""
+        argument = max(-32768, min(32767, argument))
+        self._keep(schema.EVENT, [self.clock.now(), self.clock.up(), code, argument])
+
+    @property
+    def dropped(self) -> int:
+        return self.outbox.dropped + self.refused
+
+    def _report(self, time) -> None:
+        """Close the period and keep its report; `time` is its end."""
+        gc.collect()
+        values = self.period.close()
+        up = self.clock.up()
+        values[0] = time
+        values[1] = up if time is None else up - self.clock.now() + time
+        values[_RELAY] = int(self.policy.level > 0)
+        values[_DIM] = self.policy.level
+        self._keep(schema.REPORT, values)
+        dropped = self.dropped
+        if dropped > self._told and up - self._told_at >= _HOUR:
+            self.event(schema.EVENT_DROPPED, dropped - self._told)
+            self._told = dropped
+            self._told_at = up
+
+    # What the host asks
+
+    def set_clock(self, time: int, ms: int) -> bool:
+        step = self.clock.set(time, ms)
+        if step is None:
+            return False
+        if step < -1 or step > 1:
+            self._slot = None
+            self.event(schema.EVENT_CLOCK_SET, step)
+        return True
+
+    def override(self, mode: int, level: int, ttl: int, fade: int) -> None:
+        up = self.clock.up()
+        self.policy.override(mode, level, ttl, fade, up)
+        self._lamp(up, self.clock.now())
+
+    def set_period(self, seconds: int) -> None:
+        """Report every so many seconds until the next boot; 0 reports what there is and stops sampling."""
+        if not seconds and self._report_s:
+            for sensor in self.sensors:
+                sensor.end()
+            self._report(self.clock.now())
+        elif seconds and not self._report_s:
+            self._start_sensors()
+        self._report_s = seconds
+        self._slot = None
+
+    def health_values(self) -> list:
+        """The fields of HEALTH, numbers beyond their range cut to it."""
+        gc.collect()
+        outbox = self.outbox
+        errors = sum(sensor.errors for sensor in self.sensors)
+        bad = self.line.bad + self.uplink.bad
+        values = [
+            self.clock.up(),
+            self.boot,
+            self.seq,
+            self.dropped,
+            outbox.pending,
+            bad,
+            errors,
+            gc.mem_free(),
+            outbox.free,
+        ]
+        for i in range(4, 9):
+            if i != 7:
+                values[i] = min(values[i], 65535)
+        return values
+
+    # The lamp
+
+    def output(self, level: int) -> None:
+        """Drive relay and dimmer. The relay is written each second, so that a disturbed output is put right."""
+        if self.relay:
+            self.relay.set(level > 0)
+        if self.dimmer and level and level != self.dimmer.level:
+            self.dimmer.set(level)
+
+    def _lamp(self, up: int, time) -> None:
+        level = 100
+        try:
+            level = self.policy.decide(up, time, self._lux())
+        finally:  # a policy that fails leaves the lamp lit
+            self.output(level)
+        if self.policy.mode != self._mode_told:
+            self._mode_told = self.policy.mode
+            self.event(schema.EVENT_OVERRIDE, self._mode_told or -1)
+        if level != self._lamp_told and self.policy.steady:
+            self._lamp_told = level
+            self.event(schema.EVENT_LAMP, level)
+
+    def _lux(self):
+        for sensor in self.sensors:
+            if "lux" in sensor.value:
+                return sensor.value["lux"]
+        return None
+
+    # Running
+
+    def _start_sensors(self) -> None:
+        up = self.clock.up()
+        for sensor in self.sensors:
+            sensor.begin(up)
+
+    def _take(self, data: bytes) -> None:
+        self.uplink.take(data)
+
+    def _second(self) -> None:
+        up = self.clock.up()
+        self._lamp(up, self.clock.now())
+        if self._report_s:
+            time = self.clock.now()
+            now = up if time is None else time
+            slot = now // self._report_s
+            if self._slot is None:
+                self._slot = slot
+            elif slot > self._slot:
+                self._slot = slot
+                self._report(None if time is None else slot * self._report_s)
+            for sensor in self.sensors:
+                sensor.watch(up)
+        self.uplink.step()
+        self.outbox.tidy()
+        if not self._talking.done():
+            self.health.feed(up)
+
+    async def _seconds(self) -> None:
+        while True:
+            self._second()
+            await asyncio.sleep_ms(1001 - self.clock.ms())
+
+    async def _guard(self, work) -> None:
+        """Run a task for ever; a crash is told and the task begins again."""
+        crashes = 0
+        while True:
+            try:
+                await work()
+            except Exception:
+                gc.collect()
+                crashes += 1
+                try:
+                    self.event(schema.EVENT_CRASH, crashes)
+                except Exception:  # the crash may have been in what tells of it
+                    self.refused += 1
+            await asyncio.sleep(1 << min(crashes, 5))
+
+    async def run(self) -> None:
+        health = self.health
+        asyncio.get_event_loop().set_exception_handler(self._unseen)
+        self.event(schema.EVENT_BOOT, health.reset)
+        if health.crashes:
+            self.event(schema.EVENT_CRASH, health.crashes)
+        if self.config.bad:
+            self.event(_EVENT_BAD_CONFIG, len(self.config.bad))
+        self._start_sensors()
+        self._talking = asyncio.create_task(self._guard(self.line.run))
+        await self._guard(self._seconds)
+
+    def _unseen(self, loop, context) -> None:
+        self.refused += 1
+
+
+_RELAY = schema.index(schema.REPORT, "relay")
+_DIM = schema.index(schema.REPORT, "dim")
+
+
+def main() -> None:
+    """Run the node; returns only by an exception."""
+    micropython.kbd_intr(-1)
+    asyncio.run(App().run())

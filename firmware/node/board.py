@@ -1,0 +1,115 @@
+"""The board's services: pins by name, buses, counters. What a driver uses comes from here."""
+
+import asyncio
+import json
+import sys
+import time
+
+import esp32
+import machine
+from micropython import const
+
+from node.clock import Clock
+
+_RAM_BLOCK = const(1024)
+_RAM_BLOCKS = const(8)
+
+sleep_ms = asyncio.sleep_ms
+ticks_ms = time.ticks_ms
+
+
+def find(name: str):
+    """The JSON in a file of the working directory or beside the modules; None when there is none that can be read."""
+    for folder in [""] + sys.path:  # noqa: RUF005 (MicroPython has no * here)
+        try:
+            with open(folder + "/" + name if folder else name) as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            pass
+    return None
+
+
+class _Ram:
+    """Stands in for a board without an outbox partition: what it holds is gone with the power."""
+
+    def __init__(self) -> None:
+        self._data = memoryview(bytearray(_RAM_BLOCK * _RAM_BLOCKS))
+
+    def readblocks(self, block: int, buf, offset: int = 0) -> None:
+        at = block * _RAM_BLOCK + offset
+        buf[:] = self._data[at : at + len(buf)]
+
+    def writeblocks(self, block: int, buf, offset: int = 0) -> None:
+        at = block * _RAM_BLOCK + offset
+        self._data[at : at + len(buf)] = buf
+
+    def ioctl(self, request: int, argument: int) -> int:
+        if request == 6:
+            self.writeblocks(argument, b"\xff" * _RAM_BLOCK)
+        return _RAM_BLOCKS if request == 4 else _RAM_BLOCK
+
+
+def partition(label: str):
+    """The data partition of that name, or a little RAM where the partition table has none."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=label)
+    return found[0] if found else _Ram()
+
+
+class Board:
+    """Built from what board.json says. Buses are opened once and shared."""
+
+    def __init__(self, data: dict) -> None:
+        self._pins = data["pins"]
+        self._i2c: dict = {}
+        self.clock = Clock(ticks_ms)
+        self.up = self.clock.up
+        self.fitted = data.get("fitted", [])
+        self.line = data.get("line", {"type": "console"})
+        self.normally_closed = data.get("relay_normally_closed", True)
+        self.sleep_ms = sleep_ms
+        self.ticks_ms = ticks_ms
+
+    def has(self, pin: str) -> bool:
+        return pin in self._pins
+
+    def _pin(self, name: str):
+        return machine.Pin(self._pins[name])
+
+    def pin(self, name: str, mode: int, value=None):
+        return machine.Pin(self._pins[name], mode, value=value)
+
+    def i2c(self, name: str):
+        bus = self._i2c.get(name)
+        if bus is None:
+            bus = machine.I2C(int(name[3:]), scl=self._pin(name + "_scl"), sda=self._pin(name + "_sda"), freq=100000)
+            self._i2c[name] = bus
+        return bus
+
+    def i2s(self, name: str, rate: int, bits: int, ibuf: int):
+        return machine.I2S(
+            int(name[3:]),
+            sck=self._pin(name + "_sck"),
+            ws=self._pin(name + "_ws"),
+            sd=self._pin(name + "_sd"),
+            mode=machine.I2S.RX,
+            bits=bits,
+            format=machine.I2S.MONO,
+            rate=rate,
+            ibuf=ibuf,
+        )
+
+    def uart(self, name: str, baud: int):
+        return machine.UART(
+            int(name[4:]), baud, tx=self._pin(name + "_tx"), rx=self._pin(name + "_rx"), timeout=0, rxbuf=1024
+        )
+
+    def counter(self, index: int, pin_name: str):
+        return machine.Counter(index, self._pin(pin_name))
+
+    def pwm(self, pin_name: str, hz: int):
+        return machine.PWM(self._pin(pin_name), freq=hz)
+
+    def meter(self):
+        from node.sound import Meter
+
+        return Meter()

@@ -1,0 +1,128 @@
+"""Reads what is fitted: each sensor in a task of its own, restarted with growing patience when it fails."""
+
+import asyncio
+from time import ticks_diff
+
+from drivers import RANGE, DriverError
+from felinar_wire import schema
+from micropython import const
+
+_START_S = const(20)  # longest start and read that a driver may take
+_LONGEST_S = const(60)  # longest wait before a dead sensor is tried again
+_LOST_AFTER = const(3)  # failures in a row
+
+
+class Sensor:
+    """One entry of the board file. `errors` counts its failures, `value` is its newest reading by field name."""
+
+    def __init__(self, index: int, entry: dict, board, period, on_change) -> None:
+        self._index = index
+        self._entry = entry
+        self._board = board
+        self._period = period
+        self._on_change = on_change  # called with (event code, index)
+        self._device = None
+        self._row = 0  # failures in a row
+        self._task = None
+        self._due = 0  # uptime by which the driver must have come back
+        self._cancelled = False
+        self.errors = 0
+        self.value: dict = {}
+
+    def begin(self, up: int, wait_s: int = 0) -> None:
+        """Start sampling, after a while."""
+        self._due = up + wait_s + _START_S
+        self._task = asyncio.create_task(self._run(wait_s))
+
+    def end(self) -> None:
+        """Stop sampling."""
+        if self._task:
+            self._task.cancel()
+            self._task = None
+
+    def watch(self, up: int) -> None:
+        """Start it again when its driver has not come back in time or its task has ended."""
+        if self._task and (up > self._due or self._task.done()):
+            self.end()
+            self._failed()
+            self.begin(up, self._patience())
+
+    def _patience(self) -> int:
+        return min(1 << min(self._row, 6), _LONGEST_S)
+
+    def _failed(self) -> None:
+        self.errors += 1
+        self._row += 1
+        self.value.clear()
+        if self._row == _LOST_AFTER:
+            self._on_change(schema.EVENT_SENSOR_LOST, self._index)
+
+    def _worked(self) -> None:
+        if self._row >= _LOST_AFTER:
+            self._on_change(schema.EVENT_SENSOR_BACK, self._index)
+        self._row = 0
+
+    async def _run(self, wait_s: int) -> None:
+        while True:
+            await asyncio.sleep(wait_s)
+            try:
+                await self._sample()
+            except Exception:  # whatever a driver raises, the other sensors go on
+                self._failed()
+            wait_s = self._patience()
+            self._extend(wait_s)
+
+    def _extend(self, seconds: int) -> None:
+        self._due = self._board.up() + seconds + _START_S
+
+    async def _sample(self) -> None:
+        """From start to the second failure in a row."""
+        device = self._device
+        if device is None:
+            name = "drivers." + self._entry["driver"]
+            device = self._device = getattr(__import__(name), self._entry["driver"]).open(self._board, self._entry)
+        self._extend(0)
+        await device.start()
+        if hasattr(device, "levels"):
+            await self._listen(device)
+        names = device.FIELDS
+        places = [schema.index(schema.REPORT, name) for name in names]
+        out: list = [None] * len(names)
+        period_ms = self._entry.get("period_ms", device.PERIOD_MS)
+        warm = self._board.up() + getattr(device, "WARM_UP_MS", 0) // 1000
+        failures = 0
+        while True:
+            self._extend(0)
+            began = self._board.ticks_ms()
+            for i in range(len(out)):
+                out[i] = None
+            try:
+                await device.read(out)
+            except DriverError as error:
+                if error.reason != RANGE:  # beyond its range is not broken
+                    failures += 1
+                    if failures > 1:
+                        raise
+                    self._failed()
+                self.value.clear()
+            else:
+                failures = 0
+                self._worked()
+                if self._board.up() >= warm:
+                    for i in range(len(out)):
+                        self._period.add(places[i], out[i])
+                        self.value[names[i]] = out[i]
+            wait = max(20, period_ms - ticks_diff(self._board.ticks_ms(), began))
+            self._extend(wait // 1000)
+            await asyncio.sleep_ms(wait)
+
+    async def _listen(self, device) -> None:
+        from node.levels import Levels
+
+        levels = self._period.levels
+        if levels is None:
+            levels = self._period.levels = Levels(device.sensitivity_db)
+        while True:
+            self._extend(0)
+            await levels.listen(device)
+            self._worked()

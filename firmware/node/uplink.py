@@ -1,0 +1,175 @@
+"""The conversation with the host: HELLO until TIME, kept messages until acknowledged, commands answered once."""
+
+import os
+
+from felinar_wire import WireError, codec, frame, kept, schema
+from micropython import const
+
+from node import lamp as modes
+
+VERSION = (0, 1, 0)
+
+_EVERYONE = const(65535)
+_WINDOW = const(8)  # kept messages in flight
+_REPEAT_S = const(3)  # doubling
+_REPEAT_MOST_S = const(60)
+_HELLO_S = const(2)  # doubling
+_HELLO_MOST_S = const(30)
+_RESULTS = const(8)  # commands remembered, so that a repeated one does nothing
+_LONGEST_PERIOD = const(86400)
+
+
+class Uplink:
+    """Everything here returns at once: `step` once a second and after each append, `take` for each frame."""
+
+    def __init__(self, app, send, uid: bytes) -> None:
+        self._app = app
+        self._send_frame = send
+        self._uid = uid
+        self._counter = 0
+        self._nonce = 0
+        self._hello_due = 0  # uptime; -1 when a TIME has answered
+        self._hello_wait = _HELLO_S
+        self._flight: list = []  # [boot, seq, payload, kind, due, wait], in the outbox's order
+        self._results: list = []  # (id, body)
+        self.heard = False  # somebody is there
+        self.bad = 0  # frames that made no sense
+
+    # Out
+
+    def _send(self, kind: int, payload: bytes) -> None:
+        self._send_frame(frame.pack(kind, self._app.config.address, self._counter, payload))
+        self._counter = self._counter + 1 & 0xFFFF
+
+    def _say(self, kind: int, values: list) -> None:
+        self._send(kind, codec.encode(kind, values))
+
+    def step(self) -> None:
+        """Send what is due."""
+        app = self._app
+        up = app.clock.up()
+        if 0 <= self._hello_due <= up:
+            self._hello()
+            self._hello_due = up + self._hello_wait
+            self._hello_wait = min(2 * self._hello_wait, _HELLO_MOST_S)
+        if not self.heard:
+            return
+        flight = self._flight
+        if len(flight) < _WINDOW and app.outbox.pending > len(flight):
+            for kind, boot, seq, body in app.outbox.peek(_WINDOW):
+                if not any(item[1] == seq and item[0] == boot for item in flight):
+                    flight.append([boot, seq, kept.pack(boot, seq, app.boot, body), kind, up, _REPEAT_S])
+        for item in flight:
+            if item[4] <= up:
+                self._send(item[3], item[2])
+                item[4] = up + item[5]
+                item[5] = min(2 * item[5], _REPEAT_MOST_S)
+
+    def _hello(self) -> None:
+        app = self._app
+        uid = self._uid
+        self._nonce = int.from_bytes(os.urandom(3), "big")
+        oldest = app.outbox.peek(1)
+        # All of this boot below `first` is with the host or dropped.
+        first = app.seq + 1
+        if oldest:
+            first = oldest[0][2] if oldest[0][1] == app.boot else 1
+        values = [schema.VERSION]
+        for i in (0, 2, 4):
+            values.append(uid[i] << 8 | uid[i + 1])
+        values.append(app.boot)
+        values.extend(VERSION)
+        values.extend((app.health.reset, int(app.clock.trusted), self._nonce, first, app.seq))
+        self._say(schema.HELLO, values)
+
+    def greet(self) -> None:
+        """Say HELLO now, and again until a TIME answers it."""
+        self._hello_due = self._app.clock.up()
+        self._hello_wait = _HELLO_S
+        self.step()
+
+    # In
+
+    def take(self, data: bytes) -> None:
+        """Take a frame from the host."""
+        try:
+            kind, address, _, payload = frame.unpack(data)
+            if address not in (self._app.config.address, _EVERYONE):
+                return
+            values = codec.decode(kind, payload)
+            handler = _HANDLERS.get(kind)
+            if handler is None or not all(isinstance(value, int) for value in values):
+                raise WireError("kind")
+        except WireError:
+            self.bad += 1
+            return
+        self.heard = True
+        handler(self, *values)
+        self.step()
+
+    def _time(self, nonce: int, time: int, ms: int) -> None:
+        if nonce != self._nonce or self._hello_due < 0:
+            return
+        if self._app.set_clock(time, ms):
+            self._hello_due = -1
+            up = self._app.clock.up()
+            for item in self._flight:  # a host that has just come has not heard them
+                item[4] = up
+                item[5] = _REPEAT_S
+
+    def _query(self, what: int) -> None:
+        if what == schema.QUERY_HELLO:
+            self.greet()
+        elif what == schema.QUERY_HEALTH:
+            self._say(schema.HEALTH, self._app.health_values())
+
+    def _ack(self, boot: int, base: int, bitmap: int) -> None:
+        if not self._app.outbox.acknowledge(boot, base, bitmap):
+            return
+        waiting = {(item[1], item[2]) for item in self._app.outbox.peek(_WINDOW)}
+        self._flight = [item for item in self._flight if (item[0], item[1]) in waiting]
+
+    def _answer(self, id: int, code: int) -> None:
+        app = self._app
+        body = codec.encode(schema.RESULT, [id, code, app.policy.level, int(app.policy.level > 0)])
+        self._results.append((id, body))
+        if len(self._results) > _RESULTS:
+            self._results.pop(0)
+        self._send(schema.RESULT, body)
+
+    def _known(self, id: int) -> bool:
+        """Whether this command was carried out before; its first answer is then given again."""
+        for known, body in self._results:
+            if known == id:
+                self._send(schema.RESULT, body)
+                return True
+        return False
+
+    def _lamp_set(self, id: int, mode: int, level: int, fade: int, ttl: int, reason: int) -> None:
+        if self._known(id):
+            return
+        if mode != modes.AUTO and not ttl:
+            self._answer(id, schema.RESULT_EXPIRED)
+            return
+        self._app.override(mode, level, ttl, fade)
+        self._answer(id, schema.RESULT_APPLIED)
+
+    def _config(self, id: int, key: int, value: int) -> None:
+        if self._known(id):
+            return
+        if key != schema.CONFIG_REPORT_S:
+            self._answer(id, schema.RESULT_UNKNOWN_KEY)
+        elif not 0 <= value <= _LONGEST_PERIOD:
+            self._answer(id, schema.RESULT_OUT_OF_RANGE)
+        else:
+            self._app.set_period(value)
+            self._answer(id, schema.RESULT_APPLIED)
+
+
+_HANDLERS = {
+    schema.TIME: Uplink._time,
+    schema.QUERY: Uplink._query,
+    schema.ACK: Uplink._ack,
+    schema.LAMP_SET: Uplink._lamp_set,
+    schema.CONFIG: Uplink._config,
+}

@@ -1,0 +1,101 @@
+"""The host's end of TESLA: chains of keys, and the frames that go from one to many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import pack
+
+from felinar_wire import frame, group, tesla
+from felinar_wire.cmac import cmac
+from felinar_wire.hmac import hmac
+from felinar_wire.session import nonce
+
+from felinar.keys.interface import KeyStoreError
+
+
+class Broadcast:
+    """Builds beacons, group commands and disclosures.
+
+    `secret` is the store's chain secret, from which each day's chain follows; `zone_key(address)` a group's key. Times
+    are ms since 2024-01-01T00:00:00Z: `now` when a frame is handed to the bridge, `at` when it goes on the air.
+
+    A frame that discloses a key is built only within the interval it is sent in: handed over earlier it would give the
+    bridge a key that nodes still accept. A key that went out is never used again, whatever the clock does.
+    """
+
+    def __init__(self, secret: bytes, zone_key: Callable[[int], bytes]) -> None:
+        self._secret = secret
+        self._zone_key = zone_key
+        self._chains: dict[int, list[bytes]] = {}
+        self._disclosed = -1
+        self._numbers: dict[tuple[int, int], int] = {}
+
+    def anchor(self, n: int) -> bytes:
+        """The key that a JOIN_ACC tells in interval n: that of interval `tesla.anchor(n)`."""
+        day = n // tesla.DAY
+        return self._chain(day)[tesla.anchor(n) - day * tesla.DAY + 1]
+
+    def _of_day(self, n: int) -> bytes:
+        return self._chain(n // tesla.DAY)[n % tesla.DAY + 1]
+
+    def _chain(self, day: int) -> list[bytes]:
+        chain = self._chains.get(day)
+        if chain is None:
+            link = hmac(self._secret, b"tesla" + pack(">I", day))[:16]
+            chain = [link]
+            for n in range((day + 1) * tesla.DAY - 1, day * tesla.DAY - 1, -1):
+                link = tesla.before(n, link)
+                chain.append(link)
+            chain.reverse()
+            self._chains = {d: c for d, c in self._chains.items() if abs(d - day) < 2}
+            self._chains[day] = chain
+        return chain
+
+    def _frame(self, kind: int, address: int, n: int, body: bytes) -> bytes:
+        if n <= self._disclosed:
+            raise KeyStoreError(
+                f"The key of interval {n} has been disclosed: the clock ran back.",
+                "Set the clock; wait until it is past.",
+            )
+        number = self._numbers.get((address, n), 0)
+        if number > 255:
+            raise KeyStoreError(f"More than 256 group frames for address {address} in 10 s.")
+        self._numbers = {k: v for k, v in self._numbers.items() if k[1] >= n - 1}
+        self._numbers[address, n] = number + 1
+        counter = n << 8 | number
+        tag = tesla.mac(n, self._of_day(n), nonce(kind, address, counter & 0xFFFFFFFF) + body)
+        return frame.pack(kind, address, counter & 0xFFFF, body + tag, frame.SEALED)
+
+    def _discloses(self, now: int, at: int) -> int:
+        n = at // tesla.INTERVAL
+        if now // tesla.INTERVAL != n:
+            raise KeyStoreError("A frame that discloses a key is built in the 10 s that it is sent in.")
+        return n
+
+    def beacon(self, address: int, now: int, at: int, slot_map: int, first: int, bits: bytes) -> bytes:
+        """A BEACON: acknowledges slots from `first` on, a bit each, and discloses the key of two intervals ago."""
+        n = self._discloses(now, at)
+        body = self._of_day(n - tesla.DELAY) + pack(">BHH", slot_map, at % tesla.INTERVAL, first) + bits
+        data = self._frame(group.BEACON, address, n, body)
+        self._disclosed = max(self._disclosed, n - tesla.DELAY)
+        return data
+
+    def announcement(self, address: int, now: int, at: int) -> bytes:
+        """A KEY_DISCLOSE: the key of two intervals ago, and where the next day's chain begins."""
+        n = self._discloses(now, at)
+        first = (n // tesla.DAY + 1) * tesla.DAY
+        body = self._of_day(n - tesla.DELAY) + pack(">I", first) + self._chain(first // tesla.DAY)[0]
+        data = self._frame(group.KEY_DISCLOSE, address, n, body)
+        self._disclosed = max(self._disclosed, n - tesla.DELAY)
+        return data
+
+    def lamp(
+        self, address: int, at: int, number: int, mode: int, level: int, fade: int = 0, ttl: int = 0, reason: int = 0
+    ) -> bytes:
+        """A GROUP_LAMP: `mode` and `reason` as in LAMP_SET, level in %, fade in s (0-255), ttl in units of 10 s."""
+        n = at // tesla.INTERVAL
+        fields = pack(">HBBBHB", number, mode, level, fade, ttl, reason)
+        # The frame's number is part of what the zone tag covers, so it is looked up before `_frame` takes it.
+        counter = n << 8 | self._numbers.get((address, n), 0)
+        front = nonce(group.GROUP_LAMP, address, counter & 0xFFFFFFFF)
+        return self._frame(group.GROUP_LAMP, address, n, fields + cmac(self._zone_key(address), front + fields)[:8])

@@ -1,0 +1,80 @@
+"""What the host asks of a key store, whatever keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from felinar.errors import FelinarError
+
+
+class KeyStoreError(FelinarError):
+    """Keys can't be opened, read or written, or must not be used. Nothing was sealed or signed with them."""
+
+
+class SessionState(msgspec.Struct, array_like=True):
+    """One node's session as it is kept: enough to go on after a restart without using a nonce twice.
+
+    `sent` is a counter that no frame to the node has passed, `top` and `seen` the replay window of what came from it,
+    `request` and `answer` the JOIN_REQ and the JOIN_ACC that began it.
+    """
+
+    join: int
+    schema: int
+    boot: int
+    up: bytes
+    down: bytes
+    request: bytes
+    answer: bytes
+    sent: int = 0
+    top: int = 0
+    seen: int = 0xFFFFFFFFFFFFFFFF
+
+
+class KeyStore(Protocol):
+    """Root keys, join counters and sessions of nodes, and the secrets of groups. Every change is durable on return."""
+
+    def nodes(self) -> list[int]:
+        """Addresses that have a root key."""
+
+    def provision(self, address: int) -> bytes:
+        """A new random root key for an address (0-65535), in place of one it had; its session ends."""
+
+    def remove(self, address: int) -> None:
+        """Forget a node: its key, counter and session."""
+
+    def root(self, address: int) -> bytes | None:
+        """The node's 16-byte root key."""
+
+    def last_join(self, address: int) -> int:
+        """The highest join counter that was answered, 0 before the first."""
+
+    def session(self, address: int) -> SessionState | None:
+        """The node's session, if it has one."""
+
+    def begin(self, address: int, state: SessionState) -> None:
+        """Keep a new session and its join counter, in one step."""
+
+    def save(self, states: Mapping[int, SessionState]) -> None:
+        """Keep the states of sessions, all or none."""
+
+    def invalidate(self) -> int:
+        """End all sessions, so that every node joins anew; how many there were."""
+
+    def zone_key(self, address: int) -> bytes:
+        """The 16-byte key of a group address, made on first use."""
+
+    def rotate_zone(self, address: int) -> bytes:
+        """A new key for a group address, after one of its nodes was stolen."""
+
+    def chain_secret(self) -> bytes:
+        """The 32-byte secret behind the TESLA chains, made on first use."""
+
+    def backup(self, target: Path) -> None:
+        """Write a copy to a new file: root keys and zone keys, no sessions, no chain secret."""
+
+    def close(self) -> None:
+        """Release what is held."""

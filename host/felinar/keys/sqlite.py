@@ -1,0 +1,234 @@
+"""The key store in an SQLite file of mode 0600, every value sealed; it notices when it was restored from a backup."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from felinar.keys.interface import KeyStoreError, SessionState
+from felinar.keys.vault import Vault, create_private, require_private
+
+_APPLICATION = 0x46656C4B  # "FelK"
+_VERSION = 1
+_IDLE_S = 3600  # a store unused for longer starts without sessions: by then nodes have joined elsewhere or will
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE node (address INTEGER PRIMARY KEY, root BLOB NOT NULL, joined BLOB NOT NULL);
+CREATE TABLE session (address INTEGER PRIMARY KEY, state BLOB NOT NULL);
+CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+def machine_id() -> str:
+    """What tells this machine from another: systemd's machine-id, else nothing."""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class SqliteKeyStore:
+    """See `interface.KeyStore`. `discarded` says why sessions were ended on opening, or is empty.
+
+    A store that comes out of a backup would hand out counters again that were used since. So all sessions end when the
+    file is not the one that was last open here (a token beside it changes with each opening and closing; inode and
+    machine are remembered), when it was unused for an hour, when the clock ran back, or when it is a `backup`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        secret: bytes,
+        *,
+        create: bool = False,
+        now: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+        machine: Callable[[], str] = machine_id,
+    ) -> None:
+        self._path = path
+        self._token = path.with_name(path.name + ".token")
+        self._vault = Vault(secret, random)
+        self._now = now
+        self._random = random
+        self._machine = machine
+        fresh = create and not path.exists()
+        if fresh:
+            create_private(path)
+        try:
+            require_private(path)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except OSError as error:
+            raise KeyStoreError(f"The key store {path} can't be opened: {error.strerror}.") from error
+        try:
+            self._open(fresh)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise KeyStoreError(f"{path} is not a sound key store: {error}.", "Restore it from its backup.") from error
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, fresh: bool) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "locking_mode=EXCLUSIVE"):
+            self._db.execute(f"PRAGMA {pragma}")
+        if fresh:
+            self._db.executescript(f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version={_VERSION}; {_SCHEMA}")
+            self._set_meta({"check": self._vault.seal("check", b"felinar")})
+        elif self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise KeyStoreError(f"{self._path} is not a key store.")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise KeyStoreError(f"{self._path} was written by a newer Felinar (version {version}).", "Update this one.")
+        self._vault.open("check", self._meta("check"))
+        self.discarded = "" if fresh else self._suspicion()
+        if self.discarded:
+            self.invalidate()
+        self._take()
+
+    def _suspicion(self) -> str:
+        used = int(self._meta("used") or b"0")
+        now = int(self._now())
+        try:
+            token = self._token.read_bytes()
+        except OSError:
+            token = b""
+        if self._meta("backup"):
+            return "the store is a backup"
+        if now < used - 1:
+            # Keys may have been disclosed for times that are still to come.
+            self._write([("DELETE FROM secret WHERE name = 'chain'", ())])
+            return "the clock ran back"
+        if now - used > _IDLE_S:
+            return "the store was unused for more than an hour"
+        if token != self._meta("token"):
+            return "the store is not as it was left here"
+        if self._place() != self._meta("place"):
+            return "the store was copied or moved"
+        return ""
+
+    def _place(self) -> bytes:
+        return f"{self._path.stat().st_ino} {self._machine()}".encode()
+
+    def _take(self) -> None:
+        # The token beside the file is written last: after a cut in between, sessions end, which is safe.
+        token = self._random(16).hex().encode()
+        self._write([("DELETE FROM meta WHERE name = 'backup'", ())])
+        self._set_meta({"token": token, "place": self._place(), "used": str(int(self._now())).encode()})
+        if not self._token.exists():
+            create_private(self._token)
+        with self._token.open("r+b") as file:
+            file.write(token)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _meta(self, name: str) -> bytes:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def _set_meta(self, values: Mapping[str, bytes]) -> None:
+        self._write([("INSERT OR REPLACE INTO meta VALUES (?, ?)", item) for item in values.items()])
+
+    def _write(self, statements: Iterable[tuple[str, tuple[object, ...]]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    self._db.execute(sql, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise KeyStoreError(
+                f"The key store {self._path} can't be written: {error}.", "Is the disk full?"
+            ) from error
+
+    def _used(self) -> tuple[str, tuple[object, ...]]:
+        return "INSERT OR REPLACE INTO meta VALUES ('used', ?)", (str(int(self._now())).encode(),)
+
+    def nodes(self) -> list[int]:
+        return [row[0] for row in self._db.execute("SELECT address FROM node ORDER BY address")]
+
+    def provision(self, address: int) -> bytes:
+        if not 0 <= address <= 0xFFFF:
+            raise KeyStoreError(f"{address} is not an address: they go from 0 to 65535.")
+        root = self._random(16)
+        sealed = (address, self._vault.seal(f"root {address}", root), self._vault.seal(f"joined {address}", b"0"))
+        self._write(
+            [
+                ("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", sealed),
+                ("DELETE FROM session WHERE address = ?", (address,)),
+            ]
+        )
+        return root
+
+    def remove(self, address: int) -> None:
+        self._write([(f"DELETE FROM {table} WHERE address = ?", (address,)) for table in ("node", "session")])
+
+    def root(self, address: int) -> bytes | None:
+        row = self._db.execute("SELECT root FROM node WHERE address = ?", (address,)).fetchone()
+        return self._vault.open(f"root {address}", row[0]) if row else None
+
+    def last_join(self, address: int) -> int:
+        row = self._db.execute("SELECT joined FROM node WHERE address = ?", (address,)).fetchone()
+        return int(self._vault.open(f"joined {address}", row[0])) if row else 0
+
+    def session(self, address: int) -> SessionState | None:
+        row = self._db.execute("SELECT state FROM session WHERE address = ?", (address,)).fetchone()
+        if not row:
+            return None
+        return msgspec.msgpack.decode(self._vault.open(f"session {address}", row[0]), type=SessionState)
+
+    def _state(self, address: int, state: SessionState) -> tuple[str, tuple[object, ...]]:
+        sealed = self._vault.seal(f"session {address}", msgspec.msgpack.encode(state))
+        return "INSERT OR REPLACE INTO session VALUES (?, ?)", (address, sealed)
+
+    def begin(self, address: int, state: SessionState) -> None:
+        joined = self._vault.seal(f"joined {address}", str(state.join).encode())
+        update = ("UPDATE node SET joined = ? WHERE address = ?", (joined, address))
+        self._write([update, self._state(address, state), self._used()])
+
+    def save(self, states: Mapping[int, SessionState]) -> None:
+        self._write([*(self._state(*item) for item in states.items()), self._used()])
+
+    def invalidate(self) -> int:
+        count = int(self._db.execute("SELECT count(*) FROM session").fetchone()[0])
+        self._write([("DELETE FROM session", ())])
+        return count
+
+    def _secret(self, name: str, size: int, *, anew: bool = False) -> bytes:
+        row = self._db.execute("SELECT value FROM secret WHERE name = ?", (name,)).fetchone()
+        if row and not anew:
+            return self._vault.open(name, row[0])
+        value = self._random(size)
+        self._write([("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, self._vault.seal(name, value)))])
+        return value
+
+    def zone_key(self, address: int) -> bytes:
+        return self._secret(f"zone {address}", 16)
+
+    def rotate_zone(self, address: int) -> bytes:
+        return self._secret(f"zone {address}", 16, anew=True)
+
+    def chain_secret(self) -> bytes:
+        return self._secret("chain", 32)
+
+    def backup(self, target: Path) -> None:
+        create_private(target)
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            self._db.backup(copy)
+            copy.executescript(
+                "PRAGMA journal_mode=DELETE; DELETE FROM session; DELETE FROM secret WHERE name = 'chain';"
+                "INSERT OR REPLACE INTO meta VALUES ('backup', x'01'); VACUUM;"
+            )
+
+    def close(self) -> None:
+        self._take()
+        self._db.close()
