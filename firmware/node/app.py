@@ -37,7 +37,7 @@ class App:
 
     def __init__(self) -> None:
         global _running
-        board = self.board = boards.Board(boards.find("board.json"))
+        board = self.board = boards.Board(boards.find("board.json") or {})
         self.relay = Relay(board, "relay", board.normally_closed) if board.has("relay") else None
         self.dimmer = Dimmer(board) if board.has("dim") else None
         _running = self
@@ -85,7 +85,8 @@ class App:
         values = self.period.close()
         up = self.clock.up()
         values[0] = time
-        values[1] = up if time is None else up - self.clock.now() + time
+        now = self.clock.now()
+        values[1] = up if time is None or now is None else up - now + time
         values[_RELAY] = int(self.policy.level > 0)
         values[_DIM] = self.policy.level
         self._keep(schema.REPORT, values)

@@ -59,7 +59,7 @@ class Board:
     """Built from what board.json says. Buses are opened once and shared."""
 
     def __init__(self, data: dict) -> None:
-        self._pins = data["pins"]
+        self._pins = data.get("pins", {})
         self._i2c: dict = {}
         self.clock = Clock(ticks_ms)
         self.up = self.clock.up

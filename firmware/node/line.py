@@ -48,7 +48,7 @@ class Line:
                 if n == _MOST or not poll.poll(0):
                     break
                 data = source.read(1)
-            for content in self._deframer.feed(chunk[:n]):
+            for content in self._deframer.feed(bytes(chunk[:n])):
                 if content[:1] == _NODE_FRAME:
                     self._on_frame(content[1:])
                 else:

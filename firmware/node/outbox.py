@@ -31,7 +31,7 @@ class OutboxError(Exception):
     """The record could not be kept: "body" (too long or a kind that is not kept), "flash" (it does not hold data)."""
 
 
-def _crc(record: bytes) -> int:
+def _crc(record) -> int:
     return crc32(record[_RECORD:], crc32(record[1:7], record[0] & 15)) & 0xFFFFFF
 
 
