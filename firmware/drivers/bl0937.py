@@ -42,17 +42,18 @@ class Bl0937:
         self.pulse_mj = int(self._watt * 1000 + 0.5)
         self._volt = self.VREF * divider / self.CFU
         self._ampere = self.VREF / ohm / self.CFI
-        self._cf = None
+        self._open = False
+        self._pulses = 0
         self._wh = self._mj = 0
         self.voltage = self.current = None
 
     async def start(self) -> None:
         b = self._b
-        if self._cf is None:
+        if not self._open:
             self._cf = b.counter(self._index, self._pins[0])
             self._cf1 = b.counter(self._index + 1, self._pins[1])
             self._sel = b.pin(self._pins[2], _OUT, 1)
-            self._pulses = 0
+            self._open = True
         self._mode = 1
         self._sel.value(1)
         self._then = None

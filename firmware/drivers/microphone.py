@@ -11,11 +11,13 @@ from time import ticks_diff
 
 from micropython import const
 
-from drivers import TIMEOUT, DriverError
+from drivers import NACK, TIMEOUT, DriverError
 
 _PIECE = const(1000)  # samples: 21 ms
 _BLOCK_MS = const(125)
 _SILENT_MS = const(1000)
+_DEAD_DB = const(15)  # dB(A): every microphone's own noise is louder by 10 dB and more
+_PATIENCE = const(8)  # dead blocks before it counts as lost
 _SETTLE = const(4)  # blocks to discard: start of the microphone, settling of the weightings
 _IBUF = const(40960)  # of DMA frames of 8 bytes: 107 ms
 
@@ -25,7 +27,8 @@ class Microphone:
 
     `sensitivity_db` is the level of a full-scale RMS of 1.0: a sine of full scale, 3 dB less, reads 94 dB - dbfs.
     `fast` holds the Fast-weighted mean squares of the last block, at its end and its largest. `missed` counts lost
-    blocks. The meter comes from the services: `b.meter()` has RATE, feed, ready and take as `node.sound.Meter` does.
+    blocks. Digital silence is a dead microphone: its blocks have a mean square of 0, which is no level, and after a
+    second comes DriverError(NACK). The meter comes from the services: `b.meter()` has RATE, feed, ready and take as `node.sound.Meter` does.
     """
 
     FIELDS = ()
@@ -37,19 +40,25 @@ class Microphone:
         self.missed = 0
         self._b = b
         self._bus = entry["bus"]
-        self._i2s = None
-        self._meter = None
+        self._floor = 10 ** ((_DEAD_DB - self.sensitivity_db) / 10)
+        self._dead = 0
+        self._open = False
+        self._meter = b.meter()
         self._buffer = array("i", bytes(4 * _PIECE))
         self._at = self._end = 0
         self._result = array("f", (0, 0, 0))
         self._level = array("f", (0,))
 
     async def start(self) -> None:
-        """Open the bus anew and discard the first half second; raises DriverError(TIMEOUT) when no samples come."""
-        if self._i2s is not None:
+        """Open the bus anew and discard the first half second.
+
+        Raises DriverError: TIMEOUT when no samples come, NACK when they are silence.
+        """
+        if self._open:
             self._i2s.deinit()
         self._meter = self._b.meter()
         self._i2s = self._b.i2s(self._bus, self._meter.RATE, 32, _IBUF)
+        self._open = True
         # Being polled is what puts the I2S into the mode that reads without waiting.
         self._poll = select.poll()
         self._poll.register(self._i2s, select.POLLIN)
@@ -58,12 +67,22 @@ class Microphone:
         self._drained = self._forgive = False
         for _ in range(_SETTLE):
             await self._block()
+        self._dead = 0
+        if self._result[0] < self._floor:
+            raise DriverError(NACK)
         self._then = self._b.ticks_ms()
 
     async def levels(self):
         """The next block: an array of one mean square (full scale = 1.0), overwritten by the next call."""
         await self._block()
         result = self._result
+        if result[0] < self._floor:
+            result[0] = 0
+            self._dead += 1
+            if self._dead == _PATIENCE:
+                raise DriverError(NACK)
+        else:
+            self._dead = 0
         self._level[0] = result[0]
         self.fast[0] = result[1]
         self.fast[1] = result[2]

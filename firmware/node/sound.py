@@ -122,7 +122,7 @@ class Meter:
 
         Returns where it stopped; `ready` says whether a block is complete and must be taken first.
         """
-        return _run(self._state, samples, at, end)
+        return _run(self._state, samples, at, end)  # type: ignore
 
     @property
     def ready(self) -> bool:

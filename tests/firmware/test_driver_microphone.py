@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from felinar_sim.chips import Conditions
+from felinar_sim.sound import Silence, Sound, StreetNoise, Tone
 
-from tests.firmware.driver_bench import TIMEOUT, Bench, DriverFailure, bench
+from tests.firmware.driver_bench import NACK, TIMEOUT, Bench, DriverFailure, bench
 from tests.support.micropython import FIRMWARE
 
 RATE = 48000
@@ -99,7 +101,8 @@ def test_what_is_read_too_late_is_counted(microphone: Bench) -> None:
 def test_two_clocks_that_differ_are_not_a_loss() -> None:
     with bench("ics43434", ENTRY) as b:
         b.open()
-        b.audio.samples = lambda first, n: bytes(4 * n)
+        second = tone(1000, 70)(0, RATE)
+        b.audio.samples = lambda first, n: (second + second)[4 * (first % RATE) :][: 4 * n]
         b.audio.speed = 0.9965  # 125 ms after 36 s
         b.start()
         for _ in range(8 * 38):
@@ -125,6 +128,66 @@ def test_a_silent_bus_is_an_error_and_can_be_started_again(microphone: Bench) ->
     b.audio.samples = samples
     b.start()
     assert level(b, b.levels()["squares"][0]) == pytest.approx(94, abs=0.05)
+
+
+def heard_by(b: Bench) -> float:
+    return level(b, b.levels()["squares"][0])
+
+
+def with_model(b: Bench, sound: Sound) -> None:
+    """Put the simulator's microphone on the bench, in a place where that sound is heard."""
+    b.fit()
+    b.model.sound = sound
+    b.audio.samples = lambda first, n: b.model.frames(first, n, b.now_us)
+
+
+@pytest.mark.parametrize("name", ["ics43434", "inmp441"])
+def test_the_model_of_the_microphone_at_94_db(name: str) -> None:
+    with bench(name, ENTRY) as b:
+        with_model(b, Tone(1000, 94))
+        b.start()
+        assert heard_by(b) == pytest.approx(94, abs=0.2)
+
+
+@pytest.mark.parametrize("noise_db", [38, 55, 82])
+def test_street_noise_reads_its_level(noise_db: float) -> None:
+    with bench("ics43434", ENTRY) as b:
+        with_model(b, StreetNoise(lambda now_us: Conditions(noise_db=noise_db)))
+        b.start()
+        squares = [b.levels()["squares"][0] for _ in range(16)]
+        # the microphone's own 29 dB(A) adds half a decibel at 38 dB(A)
+        expected = 10 * math.log10(10 ** (noise_db / 10) + 10**2.9)
+        assert level(b, sum(squares) / 16) == pytest.approx(expected, abs=0.4)
+
+
+def test_quiet_is_not_silence() -> None:
+    with bench("ics43434", ENTRY) as b:
+        with_model(b, Silence())
+        b.start()
+        assert heard_by(b) == pytest.approx(29, abs=1.5)
+
+
+@pytest.mark.parametrize("name", ["ics43434", "inmp441"])
+@pytest.mark.parametrize("fault", ["gone", "nack", "stuck", "other_channel"])
+def test_a_dead_microphone_gives_no_levels(name: str, fault: str) -> None:
+    with bench(name, ENTRY) as b:
+        with_model(b, Tone(1000, 80))
+        b.start()
+        for _ in range(3):
+            assert heard_by(b) == pytest.approx(80, abs=0.2)
+        setattr(b.model, fault, True)
+        came = []
+        with pytest.raises(DriverFailure) as caught:
+            while len(came) < 20:
+                came.append(b.levels()["squares"][0])
+        assert caught.value.reason == NACK
+        assert all(square == 0 for square in came[3:]), "what is no sound is given as 0, which is no level"
+        with pytest.raises(DriverFailure) as caught:
+            b.start()
+        assert caught.value.reason == NACK
+        setattr(b.model, fault, False)
+        b.start()
+        assert heard_by(b) == pytest.approx(80, abs=0.2)
 
 
 # --- privacy --------------------------------------------------------------------------------------------------------
