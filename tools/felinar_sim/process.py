@@ -46,7 +46,7 @@ def standin_folder(micropython: str) -> Path:
         if source.stem == "simboot":  # the script itself has to be a source
             shutil.copy(source, folder)
             continue
-        command = [str(cross), "-O2", "-s", source.name, "-o", str(folder / f"{source.stem}.mpy"), str(source)]
+        command = [str(cross), "-O3", "-s", source.name, "-o", str(folder / f"{source.stem}.mpy"), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SimulatorError(f"{source} does not compile: {done.stderr.strip()}")

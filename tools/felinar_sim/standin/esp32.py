@@ -3,6 +3,13 @@
 import simlink
 from micropython import const
 
+_FLASH_READ = const(40)
+_FLASH_WRITE = const(41)
+_FLASH_ERASE = const(42)
+_NVS_GET = const(44)
+_NVS_SET = const(45)
+_NVS_ERASE = const(46)
+
 _TABLE = const(0x8000)
 _ENTRY = const(32)
 _BLOCK = const(4096)
@@ -11,18 +18,10 @@ _BUSY_CHUNK = const(4096)
 
 
 def _check(status):
+    if status == _NOT_FOUND:
+        raise OSError(-status, "ESP_ERR_NVS_NOT_FOUND")
     if status:
-        if status == _NOT_FOUND:
-            raise OSError(-status, "ESP_ERR_NVS_NOT_FOUND")
-        if status == 4364:
-            raise OSError(-status, "ESP_ERR_NVS_INVALID_LENGTH")
-        if status == 4361:
-            raise OSError(-status, "ESP_ERR_NVS_KEY_TOO_LONG")
-        if status == 258:
-            raise OSError(-status, "ESP_ERR_INVALID_ARG")
-        if status == 260:
-            raise OSError(-status, "ESP_ERR_INVALID_SIZE")
-        raise OSError(-status)
+        raise OSError(-status, "ESP_ERR")
 
 
 class Partition:
@@ -49,7 +48,7 @@ class Partition:
         e = bytearray(_ENTRY)
         at = _TABLE
         while True:
-            simlink.ask(simlink.FLASH_READ, 0, at, _ENTRY, None, e)
+            simlink.ask(_FLASH_READ, 0, at, _ENTRY, None, e)
             if e[0] != 0xAA or e[1] != 0x50:
                 return found
             at += _ENTRY
@@ -69,7 +68,7 @@ class Partition:
 
     def readblocks(self, block, buf, offset=0):
         buf = simlink.raw(buf)
-        _check(simlink.ask(simlink.FLASH_READ, 0, self._at(block, offset, len(buf)), len(buf), None, buf))
+        _check(simlink.ask(_FLASH_READ, 0, self._at(block, offset, len(buf)), len(buf), None, buf))
 
     def writeblocks(self, block, buf, offset=None):
         buf = simlink.raw(buf)
@@ -79,13 +78,13 @@ class Partition:
             if n % _BLOCK:
                 _check(260)
             for part in range(0, n, _BLOCK):
-                _check(simlink.ask(simlink.FLASH_ERASE, 0, at + part))
+                _check(simlink.ask(_FLASH_ERASE, 0, at + part))
         if n <= _BUSY_CHUNK:
-            _check(simlink.ask(simlink.FLASH_WRITE, 0, at, 0, buf))
+            _check(simlink.ask(_FLASH_WRITE, 0, at, 0, buf))
         else:
             view = memoryview(buf)
             for part in range(0, n, _BUSY_CHUNK):
-                _check(simlink.ask(simlink.FLASH_WRITE, 0, at + part, 0, view[part : part + _BUSY_CHUNK]))
+                _check(simlink.ask(_FLASH_WRITE, 0, at + part, 0, view[part : part + _BUSY_CHUNK]))
 
     def ioctl(self, cmd, arg):
         if cmd in (1, 2, 3):
@@ -95,7 +94,7 @@ class Partition:
         if cmd == 5:
             return _BLOCK
         if cmd == 6:
-            _check(simlink.ask(simlink.FLASH_ERASE, 0, self._at(arg, 0, _BLOCK)))
+            _check(simlink.ask(_FLASH_ERASE, 0, self._at(arg, 0, _BLOCK)))
             return 0
 
 
@@ -106,13 +105,13 @@ class NVS:
         self._space = namespace.encode() + b"\0"
 
     def _get(self, key, kind, buf):
-        _check(simlink.ask(simlink.NVS_GET, kind, 0, len(buf), self._space + key.encode(), buf))
+        _check(simlink.ask(_NVS_GET, kind, 0, len(buf), self._space + key.encode(), buf))
         return simlink.got
 
     def _set(self, key, kind, value):
         if len(key) > 15:
             _check(4361)
-        _check(simlink.ask(simlink.NVS_SET, kind, 0, 0, self._space + key.encode() + b"\0" + value))
+        _check(simlink.ask(_NVS_SET, kind, 0, 0, self._space + key.encode() + b"\0" + value))
 
     def get_i32(self, key):
         buf = bytearray(4)
@@ -130,11 +129,7 @@ class NVS:
         self._set(key, 2, bytes(value))
 
     def erase_key(self, key):
-        _check(simlink.ask(simlink.NVS_ERASE, 0, 0, 0, self._space + key.encode()))
+        _check(simlink.ask(_NVS_ERASE, 0, 0, 0, self._space + key.encode()))
 
     def commit(self):
         pass
-
-
-def mcu_temperature():
-    return 42

@@ -3,16 +3,25 @@
 import simlink
 from micropython import const
 
+_EXIT = const(3)
+_PIN_MODE = const(10)
+_PIN_WRITE = const(11)
+_PIN_READ = const(12)
+_PIN_IRQ = const(13)
+_I2C_SETUP = const(20)
+_I2C_WRITE = const(21)
+_I2C_READ = const(22)
+_WDT = const(32)
+_IRQ = const(128)
+_HARD = const(0)
+_SOFT = const(1)
+_DEEP = const(2)
+
 PWRON_RESET = const(1)
 HARD_RESET = const(2)
 WDT_RESET = const(3)
 DEEPSLEEP_RESET = const(4)
 SOFT_RESET = const(5)
-SLEEP = const(2)
-DEEPSLEEP = const(4)
-PIN_WAKE = const(2)
-TIMER_WAKE = const(4)
-
 _cause = PWRON_RESET
 _uid = b""
 _hz = 160_000_000
@@ -41,11 +50,11 @@ def freq(hz=None):
 
 
 def reset():
-    simlink.exit(simlink.HARD)
+    simlink.exit(_HARD)
 
 
 def soft_reset():
-    simlink.exit(simlink.SOFT)
+    simlink.exit(_SOFT)
 
 
 def idle():
@@ -53,15 +62,12 @@ def idle():
 
 
 def lightsleep(ms=None):
-    simlink.wait(-1 if ms is None else simlink.uptime() + ms * 1000, simlink.IRQ)
-
-
-sleep = lightsleep
+    simlink.wait(-1 if ms is None else simlink.uptime() + ms * 1000, _IRQ)
 
 
 def deepsleep(ms=0):
-    simlink.post(simlink.EXIT, simlink.DEEP, a=ms * 1000)
-    simlink.exit(simlink.DEEP)
+    simlink.post(_EXIT, _DEEP, a=ms * 1000)
+    simlink.exit(_DEEP)
 
 
 def disable_irq():
@@ -72,10 +78,6 @@ def enable_irq(state=0):
     pass
 
 
-def wake_reason():
-    return 0
-
-
 class Pin:
     IN = const(1)
     OUT = const(3)
@@ -84,10 +86,6 @@ class Pin:
     PULL_UP = const(2)
     IRQ_RISING = const(1)
     IRQ_FALLING = const(2)
-    DRIVE_0 = const(0)
-    DRIVE_1 = const(1)
-    DRIVE_2 = const(2)
-    DRIVE_3 = const(3)
 
     def __init__(self, id, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
         if isinstance(id, Pin):
@@ -102,7 +100,7 @@ class Pin:
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self.sim_id <= 39:
             raise ValueError("pin can only be input")
         simlink.post(
-            simlink.PIN_MODE,
+            _PIN_MODE,
             self.sim_id,
             255 if mode is None or mode < 0 else mode,
             (0 if pull is None else 255 if pull < 0 else pull) | (2 if value is None else 1 if value else 0) << 8,
@@ -110,8 +108,8 @@ class Pin:
 
     def value(self, x=None):
         if x is None:
-            return simlink.ask(simlink.PIN_READ, self.sim_id)
-        simlink.post(simlink.PIN_WRITE, self.sim_id, 1 if x else 0)
+            return simlink.ask(_PIN_READ, self.sim_id)
+        simlink.post(_PIN_WRITE, self.sim_id, 1 if x else 0)
 
     __call__ = value
 
@@ -130,7 +128,7 @@ class Pin:
             trigger = 0
         else:
             simlink.irqs[self.sim_id] = (handler, self)
-        simlink.post(simlink.PIN_IRQ, self.sim_id, trigger)
+        simlink.post(_PIN_IRQ, self.sim_id, trigger)
 
     def __repr__(self):
         return "Pin(%d)" % self.sim_id
@@ -150,14 +148,14 @@ class I2C:
         self.init(_number(scl, self._DEFAULTS[2 * id]), _number(sda, self._DEFAULTS[2 * id + 1]), freq, timeout)
 
     def init(self, scl, sda, freq, timeout=50_000):
-        simlink.post(simlink.I2C_SETUP, self._id, scl | sda << 8 | timeout << 16, freq)
+        simlink.post(_I2C_SETUP, self._id, scl | sda << 8 | timeout << 16, freq)
 
     def deinit(self):
-        simlink.post(simlink.I2C_SETUP, self._id, 0xFFFF, 0)
+        simlink.post(_I2C_SETUP, self._id, 0xFFFF, 0)
 
     def readfrom_into(self, addr, buf, stop=True):
         buf = simlink.raw(buf)
-        status = simlink.ask(simlink.I2C_READ, self._id | (128 if stop else 0), addr, len(buf), None, buf)
+        status = simlink.ask(_I2C_READ, self._id | (128 if stop else 0), addr, len(buf), None, buf)
         if status:
             raise OSError(status)
 
@@ -168,7 +166,7 @@ class I2C:
 
     def writeto(self, addr, buf, stop=True):
         buf = simlink.raw(buf)
-        status = simlink.ask(simlink.I2C_WRITE, self._id | (128 if stop else 0), addr, 0, buf)
+        status = simlink.ask(_I2C_WRITE, self._id | (128 if stop else 0), addr, 0, buf)
         if status:
             raise OSError(status)
         return len(buf)
@@ -191,18 +189,9 @@ class I2C:
     def scan(self):
         found = []
         for addr in range(0x08, 0x78):
-            if simlink.ask(simlink.I2C_WRITE, self._id | 128, addr, 0, b"") == 0:
+            if simlink.ask(_I2C_WRITE, self._id | 128, addr, 0, b"") == 0:
                 found.append(addr)
         return found
-
-
-class SoftI2C(I2C):
-    _next = 2
-
-    def __init__(self, scl, sda, *, freq=400_000, timeout=50_000):
-        self._id = SoftI2C._next
-        SoftI2C._next += 1
-        self.init(scl.sim_id, sda.sim_id, freq, timeout)
 
 
 class WDT:
@@ -211,19 +200,13 @@ class WDT:
             raise ValueError
         if timeout <= 0:
             raise ValueError("WDT timeout too short")
-        simlink.post(simlink.WDT, 1, timeout * 1000)
+        simlink.post(_WDT, 1, timeout * 1000)
 
     def feed(self):
-        simlink.post(simlink.WDT, 0)
+        simlink.post(_WDT, 0)
 
 
 def __getattr__(name):
-    if name in ("PWM", "ADC", "Counter", "Timer", "RTC"):
-        import simparts as parts
-    elif name == "I2S":
-        import simi2s as parts
-    elif name == "UART":
-        import simuart as parts
-    else:
+    if name not in ("PWM", "ADC", "Counter", "Timer", "RTC", "I2S", "UART", "SoftI2C"):
         raise AttributeError(name)
-    return getattr(parts, name)
+    return getattr(__import__("sim" + name.lower()), name)

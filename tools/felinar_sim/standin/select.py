@@ -3,6 +3,9 @@
 import simlink
 from micropython import const
 
+_SYNC = const(1)
+_IRQ = const(128)
+
 POLLIN = const(1)
 POLLPRI = const(2)
 POLLOUT = const(4)
@@ -53,9 +56,9 @@ class poll:
         if timeout == 0:
             if not simlink.stale():
                 return 0
-            simlink.ask(simlink.SYNC)
+            simlink.ask(_SYNC)
             return self._scan()
-        sources = simlink.IRQ
+        sources = _IRQ
         for e in self._entries:
             if e[1] & POLLIN:
                 sources |= e[3]

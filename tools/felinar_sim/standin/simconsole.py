@@ -3,17 +3,21 @@
 import io
 
 import simlink
+from micropython import const
 
+_CONSOLE_WRITE = const(4)
+_CONSOLE_IN = const(1)
+_IRQ = const(128)
 
 class Raw(io.IOBase):
-    sim_source = simlink.CONSOLE_IN
+    sim_source = _CONSOLE_IN
 
     def readinto(self, buf, nbytes=None):
         n = len(buf) if nbytes is None else nbytes
         at = 0
         while at < n:
             if simlink.ring_at == simlink.ring_end:
-                simlink.wait(-1, simlink.CONSOLE_IN | simlink.IRQ)
+                simlink.wait(-1, _CONSOLE_IN | _IRQ)
             else:
                 k = min(n - at, simlink.ring_end - simlink.ring_at)
                 buf[at : at + k] = simlink.ring[simlink.ring_at : simlink.ring_at + k]
@@ -45,14 +49,14 @@ class Raw(io.IOBase):
 
     def write(self, data):
         if len(data):
-            simlink.ask(simlink.CONSOLE_WRITE, data=data)
+            simlink.ask(_CONSOLE_WRITE, data=data)
         return len(data)
 
     def ioctl(self, request, arg):
         if request != 3:
             return 0
         ready = arg & 4
-        if arg & 1 and (simlink.ring_at < simlink.ring_end or simlink.flags & simlink.CONSOLE_IN):
+        if arg & 1 and (simlink.ring_at < simlink.ring_end or simlink.flags & _CONSOLE_IN):
             ready |= 1
         return ready
 
@@ -77,7 +81,7 @@ class Text(Raw):
         if isinstance(data, str):
             data = data.encode()
         if data:
-            simlink.ask(simlink.CONSOLE_WRITE, data=data.replace(b"\n", b"\r\n"))
+            simlink.ask(_CONSOLE_WRITE, data=data.replace(b"\n", b"\r\n"))
         return n
 
 

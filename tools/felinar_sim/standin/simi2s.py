@@ -5,6 +5,11 @@ import io
 import simlink
 from micropython import const
 
+_I2S_SETUP = const(24)
+_I2S_READ = const(25)
+_I2S_STOP = const(26)
+_I2S_IN = const(2)
+
 _FRAME = const(8)  # bytes of a DMA frame: two slots of 32 bits
 
 
@@ -27,10 +32,10 @@ class I2S(io.IOBase):
         self._handler = None
         self._async = False
         self._buf = None
-        self.sim_source = simlink.I2S_IN << id
+        self.sim_source = _I2S_IN << id
         pins = sck.sim_id | ws.sim_id << 8 | sd.sim_id << 16
         shape = (1 if bits == 16 else 0) | (2 if format == I2S.STEREO else 0)
-        simlink.post(simlink.I2S_SETUP, id | shape << 4, pins | max(2, ibuf // (256 * _FRAME)) << 32, rate)
+        simlink.post(_I2S_SETUP, id | shape << 4, pins | max(2, ibuf // (256 * _FRAME)) << 32, rate)
 
     def readinto(self, buf):
         if buf is not self._buf:
@@ -38,7 +43,7 @@ class I2S(io.IOBase):
             self._bytes = simlink.raw(buf)
         buf = self._bytes
         # arg bit 7: return what is there (asyncio); otherwise the answer comes when the buffer is full
-        simlink.ask(simlink.I2S_READ, self._id | (128 if self._async else 0), 0, len(buf), None, buf)
+        simlink.ask(_I2S_READ, self._id | (128 if self._async else 0), 0, len(buf), None, buf)
         n = simlink.got
         if self._handler:
             self._handler(self)
@@ -64,4 +69,4 @@ class I2S(io.IOBase):
             buf[at : at + n] = (v & (1 << bits) - 1).to_bytes(n, "little")
 
     def deinit(self):
-        simlink.post(simlink.I2S_STOP, self._id)
+        simlink.post(_I2S_STOP, self._id)

@@ -6,54 +6,14 @@ from os import getenv, system
 import utime
 from micropython import const
 
-HELLO = const(0)
-SYNC = const(1)
-WAIT = const(2)
-EXIT = const(3)
-CONSOLE_WRITE = const(4)
-KBD_INTR = const(5)
-LOG = const(6)
-PROBE = const(7)
-RANDOM = const(8)
-LEVELS = const(9)
-PIN_MODE = const(10)
-PIN_WRITE = const(11)
-PIN_READ = const(12)
-PIN_IRQ = const(13)
-IRQ_TAKE = const(14)
-PWM = const(15)
-ADC = const(16)
-COUNTER_SETUP = const(17)
-COUNTER_READ = const(18)
-I2C_SETUP = const(20)
-I2C_WRITE = const(21)
-I2C_READ = const(22)
-I2S_SETUP = const(24)
-I2S_READ = const(25)
-I2S_STOP = const(26)
-UART_SETUP = const(28)
-UART_WRITE = const(29)
-UART_READ = const(30)
-WDT = const(32)
-RTC_SET = const(33)
-RTC_READ = const(34)
-RTC_WRITE = const(35)
-FLASH_READ = const(40)
-FLASH_WRITE = const(41)
-FLASH_ERASE = const(42)
-NVS_GET = const(44)
-NVS_SET = const(45)
-NVS_ERASE = const(46)
-
-HARD = const(0)  # reasons to exit
-SOFT = const(1)
-DEEP = const(2)
-
-CONSOLE_IN = const(1)  # bits of the answer's flags, and of what a wait listens to
-I2S_IN = const(2)  # << port
-UART_IN = const(8)  # << port
-IRQ = const(128)
-INTERRUPT = const(256)
+_HELLO = const(0)
+_SYNC = const(1)
+_WAIT = const(2)
+_EXIT = const(3)
+_IRQ_TAKE = const(14)
+_CONSOLE_IN = const(1)
+_IRQ = const(128)
+_INTERRUPT = const(256)
 
 _TICK_COST = const(3)  # what reading the clock costs in virtual time, µs: a loop that watches it gets on
 _LEAD = const(1000)  # how far a board may run ahead of its last answer, µs
@@ -109,7 +69,7 @@ def ask(op, arg=0, a=0, b=0, data=None, into=None):
             into = memoryview(into)[:got]
         if _rx(into) != got:
             _gone()
-    if flags & INTERRUPT:
+    if flags & _INTERRUPT:
         raise KeyboardInterrupt
     return word & 0xFFFF
 
@@ -135,7 +95,7 @@ def uptime():
         return utime.ticks_us() - zero
     cost += _TICK_COST
     if cost > _LEAD:
-        ask(SYNC)
+        ask(_SYNC)
     return now + cost
 
 
@@ -152,7 +112,7 @@ def spend(us):
     else:
         cost += us
         if cost > _LEAD:
-            ask(SYNC)
+            ask(_SYNC)
 
 
 def wait(until, sources):
@@ -163,17 +123,17 @@ def wait(until, sources):
             until = t.due
     if ring_at == ring_end:
         ring_at = ring_end = 0
-        ask(WAIT, 0, until, sources, None, ring)
+        ask(_WAIT, 0, until, sources, None, ring)
         ring_end = got
     else:
-        ask(WAIT, 0, until, sources & ~CONSOLE_IN)
+        ask(_WAIT, 0, until, sources & ~_CONSOLE_IN)
     if timers:
         t = uptime()
         for timer in timers[:]:
             timer.run(t)
-    if flags & IRQ:
+    if flags & _IRQ:
         hits = bytearray(32)
-        ask(IRQ_TAKE, 0, 0, 0, None, hits)
+        ask(_IRQ_TAKE, 0, 0, 0, None, hits)
         for n in hits[:got]:
             if n in irqs:
                 handler, pin = irqs[n]
@@ -187,13 +147,13 @@ def sleep(us):
         return
     until = uptime() + us
     while uptime() < until:
-        wait(until, IRQ)
+        wait(until, _IRQ)
 
 
 def hello(buffer):
     """The first request of a boot: learns the clock, and what the board's past has left (see felinar_sim/link.py)."""
     global real, zero, rtc_us
-    ask(HELLO, 0, 0, 0, None, buffer)
+    ask(_HELLO, 0, 0, 0, None, buffer)
     real = bool(buffer[0] & 1)
     rtc_us = int.from_bytes(buffer[8:16], "little")
     if buffer[15] & 128:
@@ -203,6 +163,6 @@ def hello(buffer):
 
 
 def exit(reason):
-    post(EXIT, reason)
+    post(_EXIT, reason)
     while True:
-        ask(WAIT, 0, -1, 0)
+        ask(_WAIT, 0, -1, 0)

@@ -1,7 +1,9 @@
 """Reports every append to the node's outbox that has returned, so that the simulator keeps the books outside of the node."""
 
 import simlink
+from micropython import const
 
+_PROBE = const(7)
 
 def put_in_place():
     try:
@@ -11,7 +13,7 @@ def put_in_place():
     append = Outbox.append
 
     def report(kind, seq, boot, body):
-        simlink.post(simlink.PROBE, kind, seq, boot & 0xFFFFFFFF, bytes(body))
+        simlink.post(_PROBE, kind, seq, boot & 0xFFFFFFFF, bytes(body))
 
     def wrapped(self, kind, seq, boot, body):
         result = append(self, kind, seq, boot, body)

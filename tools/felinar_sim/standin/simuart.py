@@ -5,6 +5,10 @@ import io
 import simlink
 from micropython import const
 
+_UART_SETUP = const(28)
+_UART_WRITE = const(29)
+_UART_READ = const(30)
+_UART_IN = const(8)
 
 class UART(io.IOBase):
     INV_TX = const(32)
@@ -31,26 +35,26 @@ class UART(io.IOBase):
         if id not in (1, 2):
             raise ValueError("UART(%d) does not exist, or belongs to the console" % id)
         self._id = id
-        self.sim_source = simlink.UART_IN << id - 1
+        self.sim_source = _UART_IN << id - 1
         self.init(baudrate, tx=tx, rx=rx, rxbuf=rxbuf, timeout=timeout)
 
     def init(self, baudrate=115200, bits=8, parity=None, stop=1, *, tx=None, rx=None, rxbuf=256, timeout=0, **more):
         pins = (255 if tx is None else tx.sim_id) | (255 if rx is None else rx.sim_id) << 8
         self._timeout = timeout
-        simlink.post(simlink.UART_SETUP, self._id, pins | max(256, rxbuf) << 16, baudrate)
+        simlink.post(_UART_SETUP, self._id, pins | max(256, rxbuf) << 16, baudrate)
 
     def deinit(self):
-        simlink.post(simlink.UART_SETUP, self._id, 0xFFFF, 0)
+        simlink.post(_UART_SETUP, self._id, 0xFFFF, 0)
 
     def any(self):
-        return simlink.ask(simlink.UART_READ, self._id, 1)
+        return simlink.ask(_UART_READ, self._id, 1)
 
     def readinto(self, buf, nbytes=None):
         n = len(buf) if nbytes is None else nbytes
         at = 0
         while True:
             part = memoryview(buf)[at:n]
-            simlink.ask(simlink.UART_READ, self._id, 0, len(part), None, part)
+            simlink.ask(_UART_READ, self._id, 0, len(part), None, part)
             at += simlink.got
             if at == n or (simlink.got == 0 and not self._more()):
                 return at or None
@@ -78,7 +82,7 @@ class UART(io.IOBase):
 
     def write(self, data):
         if data:
-            simlink.ask(simlink.UART_WRITE, self._id, 0, 0, data)
+            simlink.ask(_UART_WRITE, self._id, 0, 0, data)
         return len(data)
 
     def flush(self):

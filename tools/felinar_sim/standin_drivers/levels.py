@@ -4,6 +4,9 @@ import asyncio
 from array import array
 
 import simlink
+from micropython import const
+
+_LEVELS = const(9)
 
 NAME = "levels"
 
@@ -35,5 +38,5 @@ class Levels:
             await asyncio.sleep_ms(wait // 1000 + 1)
         first_end = self._next - (len(batch) - 1) * 125_000
         self._next += len(batch) * 125_000
-        simlink.ask(simlink.LEVELS, 0, first_end, len(batch) | int(self.sensitivity_db * 1000) << 8, None, batch)
+        simlink.ask(_LEVELS, 0, first_end, len(batch) | int(self.sensitivity_db * 1000) << 8, None, batch)
         return batch
