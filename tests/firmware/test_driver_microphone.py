@@ -134,6 +134,11 @@ def heard_by(b: Bench) -> float:
     return level(b, b.levels()["squares"][0])
 
 
+def listen(b: Bench, squares: list[float], blocks: int) -> None:
+    for _ in range(blocks):
+        squares.append(b.levels()["squares"][0])
+
+
 def with_model(b: Bench, sound: Sound) -> None:
     """Put the simulator's microphone on the bench, in a place where that sound is heard."""
     b.fit()
@@ -176,10 +181,9 @@ def test_a_dead_microphone_gives_no_levels(name: str, fault: str) -> None:
         for _ in range(3):
             assert heard_by(b) == pytest.approx(80, abs=0.2)
         setattr(b.model, fault, True)
-        came = []
+        came: list[float] = []
         with pytest.raises(DriverFailure) as caught:
-            while len(came) < 20:
-                came.append(b.levels()["squares"][0])
+            listen(b, came, 20)
         assert caught.value.reason == NACK
         assert all(square == 0 for square in came[3:]), "what is no sound is given as 0, which is no level"
         with pytest.raises(DriverFailure) as caught:
