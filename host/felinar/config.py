@@ -172,8 +172,13 @@ def _check_keys(raw: Any, kind: Any, place: str, where: str) -> None:
     if not isinstance(raw, dict):
         return
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        kinds = get_args(kind)
         for key, item in raw.items():
-            _check_keys(item, get_args(kind)[-1] if get_args(kind) else None, f"{place}.{key}", where)
+            if kinds and kinds[0] is int and not key.isdigit():
+                raise ConfigError(
+                    f"{where}: {place.lstrip('.')}.{key}: a node is named by its address.", "Write nodes.1."
+                )
+            _check_keys(item, kinds[-1] if kinds else None, f"{place}.{key}", where)
         return
     hints = get_type_hints(kind)
     for key, item in raw.items():

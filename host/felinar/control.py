@@ -18,7 +18,7 @@ import uvicorn
 from felinar_wire import schema
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException, NotAuthorizedException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from felinar import api
@@ -36,7 +36,7 @@ TOKEN_FILE = "token"
 LARGEST_PAGE = 10_000
 _IDLE_S = 15.0
 
-Limit = Annotated[int, Parameter(ge=1, le=LARGEST_PAGE)]
+Limit = Annotated[int, QueryParameter(ge=1, le=LARGEST_PAGE)]
 
 
 def application(hub: Hub, store: Store, status: Callable[[], api.Status], token: str | None) -> Litestar:
@@ -52,12 +52,12 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
 
     @get("/v1/readings")
     async def get_readings(
-        node: int | None = None,
-        since: str | None = None,
-        until: str | None = None,
+        node: FromQuery[int | None] = None,
+        since: FromQuery[str | None] = None,
+        until: FromQuery[str | None] = None,
         limit: Limit = 1000,
-        after: str | None = None,
-        newest: bool = False,
+        after: FromQuery[str | None] = None,
+        newest: FromQuery[bool] = False,
     ) -> api.ReadingPage:
         rows = await asyncio.wrap_future(
             store.read(
@@ -72,7 +72,10 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
 
     @get("/v1/events")
     async def get_events(
-        node: int | None = None, since: str | None = None, until: str | None = None, limit: Limit = 1000
+        node: FromQuery[int | None] = None,
+        since: FromQuery[str | None] = None,
+        until: FromQuery[str | None] = None,
+        limit: Limit = 1000,
     ) -> list[api.NodeEvent]:
         rows = await asyncio.wrap_future(
             store.read(
@@ -84,24 +87,24 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
         return [event(row, uids[row.board]) for row in rows]
 
     @post("/v1/nodes/{node:int}/lamp", status_code=202)
-    async def post_lamp(node: int, data: api.LampOrder) -> api.Command:
+    async def post_lamp(node: FromPath[int], data: JSONBody[api.LampOrder]) -> api.Command:
         return await hub.lamp(node, data)
 
     @post("/v1/nodes/{node:int}/config", status_code=202)
-    async def post_config(node: int, data: api.ConfigOrder) -> api.Command:
+    async def post_config(node: FromPath[int], data: JSONBody[api.ConfigOrder]) -> api.Command:
         return await hub.config(node, data)
 
     @get("/v1/nodes/{node:int}/health")
-    async def get_health(node: int) -> api.Health:
+    async def get_health(node: FromPath[int]) -> api.Health:
         return await hub.ask_health(node)
 
     @get("/v1/commands")
-    async def get_commands(node: int | None = None, limit: Limit = 100) -> list[api.Command]:
+    async def get_commands(node: FromQuery[int | None] = None, limit: Limit = 100) -> list[api.Command]:
         rows = await asyncio.wrap_future(store.read_commands(node=node, open_only=False, limit=limit))
         return [(hub.commands.get(row.id) or from_row(row)).view() for row in rows]
 
     @get("/v1/commands/{id:int}")
-    async def get_command(id: int) -> api.Command:
+    async def get_command(id: FromPath[int]) -> api.Command:
         if found := hub.commands.get(id):
             return found.view()
         row = await asyncio.wrap_future(store.read_command(id))

@@ -170,7 +170,8 @@ class Link:
             self._changed()
             self._pump()
             self.reason = await over
-            self._say("lost", "line lost", reason=self.reason)
+            if not self._stop.is_set():
+                self._say("lost", "line lost", reason=self.reason)
         finally:
             if self._timer:
                 self._timer.cancel()

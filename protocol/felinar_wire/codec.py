@@ -119,6 +119,8 @@ def walk(codes, table: "Table", values: "Numbers", old: "Numbers | None", lag: i
                             return False
                         continue
                     k = -2 - k
+                elif lag >= schema.FAR:
+                    k += 1
             if parameters:
                 k = parameters[i]
                 if k < 0:
@@ -214,6 +216,8 @@ def unwalk(
                 k = rule[4]
                 if k < -1:
                     k = -1 if steady else -2 - k
+                elif lag >= schema.FAR:
+                    k += 1
             if parameters:
                 k = parameters[i]
             rest = 0 if k < 0 else -1 if k == 31 else reader.rice(k)

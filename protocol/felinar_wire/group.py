@@ -44,6 +44,7 @@ class Group:
         self.zones: dict[int, bytes] = {}
         self.barred = 0  # until then an "on" waits for TESLA
         self._held: list[tuple[int, bytes, bytes]] = []
+        self._heard: dict[int, int] = {}  # interval << 6 | kind: frames
         self._on: tuple[int, bytes, bytes] | None = None
         self._random = random
 
@@ -87,14 +88,17 @@ class Group:
                     what = AT_ONCE
         else:
             events = self._settle(self.chain.learn(n - 2, body[:16], [held[0] >> 8 for held in self._held]))
-        # Four of a kind are held; then a newcomer takes a random place, so that a flood can't be sure to push one out.
-        same = [i for i, held in enumerate(self._held) if held[1][0] == data[0]]
-        if len(same) < 4:
+        # Of the frames of a kind and an interval any four are held, each with the same chance, flood or not.
+        slot = n << 6 | kind
+        heard = self._heard.get(slot, 0)
+        self._heard[slot] = heard + 1
+        if heard < 4:
             self._held.append(entry)
         else:
             self._count("displaced")
-            place = self._random(1)[0] % 5
+            place = int.from_bytes(self._random(2), "big") % (heard + 1)
             if place < 4:
+                same = [i for i, held in enumerate(self._held) if held[0] >> 8 == n and held[1][0] == data[0]]
                 self._held[same[place]] = entry
         if what or kind == BEACON:
             events.append((what, kind, address, counter, body))
@@ -105,6 +109,7 @@ class Group:
 
     def _settle(self, keys: "dict[int, bytes]") -> "list[tuple[int, int, int, int, bytes]]":
         events = []
+        self._heard = {slot: heard for slot, heard in self._heard.items() if slot >> 6 > self.chain.at}
         for entry in sorted(self._held):
             counter, message, tag = entry
             n = counter >> 8

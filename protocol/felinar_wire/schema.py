@@ -92,6 +92,7 @@ _U30 = 0x3FFFFFFF
 # History k below -1 marks a steady field: one bit tells that all of them are as expected; else their k is -2 - history k.
 NONE = -1
 PLAIN = 31
+FAR = 3
 _TIME = ("time", "s", 1, 1, 0, _U30, None)
 _UP = ("up", "s", 1, 1, 0, _U30, None)
 _BOOT = ("boot", "", 1, 1, 0, _U16, None)

@@ -37,6 +37,10 @@ from felinar_sim.pins import Pins
 from felinar_sim.trace import Log, Trace
 from felinar_sim.uarts import POLL_US, Uart
 
+# plain integers: these are looked at with every request
+_CONSOLE, _I2S, _UART, _IRQ = int(Source.CONSOLE), int(Source.I2S0), int(Source.UART1), int(Source.IRQ)
+_UARTS = int(Source.UART1 | Source.UART2)
+_POLLED = int(Source.I2S0 | Source.I2S1) | _UARTS
 _NVS_NOT_FOUND = 4354  # 0x1102
 _NVS_INVALID_LENGTH = 4364  # 0x110c
 _REAL_PATIENCE_US = 500  # in real time, what takes less than this is answered at once
@@ -112,9 +116,9 @@ class Board:
         self.description = description
         self.heap, self.uid, self.probe, self.boot_ms, self.hang_s = heap, uid, probe, boot_ms, hang_s
         self.console = Console(clock, seed=f"{seed}/{name}", baud=int(description.get("line", {}).get("baud", 115_200)))
-        self.console.on_input = lambda: self._wake(Source.CONSOLE)
+        self.console.on_input = lambda: self._wake(_CONSOLE)
         self.pins = Pins(description.get("pins", {}))
-        self.pins.on_irq = lambda: self._wake(Source.IRQ)
+        self.pins.on_irq = lambda: self._wake(_IRQ)
         self.i2c = I2cBuses(self.pins.numbers)
         self.uarts = {1: Uart(), 2: Uart()}
         self.i2s: dict[int, I2sPort] = {}
@@ -458,12 +462,12 @@ class Board:
         flags = self.console.flags()
         for number, port in self.i2s.items():
             if port.available(now):
-                flags |= Source.I2S0 << number
+                flags |= _I2S << number
         for number, uart in self.uarts.items():
             if uart.ready(now):
-                flags |= Source.UART1 << (number - 1)
+                flags |= _UART << (number - 1)
         if self.pins.irq_pending:
-            flags |= Source.IRQ
+            flags |= _IRQ
         return self._link.answer(self._up_us, answer.status, flags, answer.data)
 
     # Waiting
@@ -476,7 +480,7 @@ class Board:
         if until is not None and until <= now:
             return DONE
         clock = self.clock
-        polled = frame.b & (Source.I2S0 | Source.I2S1 | Source.UART1 | Source.UART2)
+        polled = frame.b & _POLLED
         if isinstance(clock, VirtualClock) and until is not None and not polled and until <= clock.horizon():
             clock.now_us = until
             return DONE
@@ -487,10 +491,10 @@ class Board:
         self._waiting = waiting
         due = until
         for number, port in self.i2s.items():
-            if waiting.sources & (Source.I2S0 << number):
+            if waiting.sources & (_I2S << number):
                 ready = port.ready_us()
                 due = ready if due is None else min(due, ready)
-        if waiting.sources & (Source.UART1 | Source.UART2):
+        if waiting.sources & _UARTS:
             due = now + POLL_US if due is None else min(due, now + POLL_US)
         if due is not None:
             waiting.timer = self._later(due, lambda: self._due(until))
@@ -515,17 +519,17 @@ class Board:
             waiting.timer = self._later(self.clock.now_us, lambda: self._due(self.clock.now_us))
 
     def _ready(self, sources: int, now: int) -> bool:
-        if sources & Source.CONSOLE and self.console.pending:
+        if sources & _CONSOLE and self.console.pending:
             return True
-        if sources & Source.IRQ and self.pins.irq_pending:
+        if sources & _IRQ and self.pins.irq_pending:
             return True
         for number, port in self.i2s.items():
-            if sources & (Source.I2S0 << number) and port.available(now):
+            if sources & (_I2S << number) and port.available(now):
                 return True
-        return any(sources & (Source.UART1 << (number - 1)) and uart.ready(now) for number, uart in self.uarts.items())
+        return any(sources & (_UART << (number - 1)) and uart.ready(now) for number, uart in self.uarts.items())
 
     def _woken(self, frame: Frame) -> Answer:
-        return Answer(0, self.console.fetch()) if frame.b & Source.CONSOLE else DONE
+        return Answer(0, self.console.fetch()) if frame.b & _CONSOLE else DONE
 
     # Handlers
 

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 FOREVER = 1 << 62
+_LONGEST_US = 3_600_000_000
+"""What a selector may be asked to wait at once: the platform limits it."""
 
 
 class Timer:
@@ -186,7 +188,7 @@ class RealClock:
                 due = min(self._agenda.next_us(), when_us)
             if now >= when_us:
                 return
-            for key, _ in self._selector.select(max(0, due - now) / 1_000_000):
+            for key, _ in self._selector.select(min(max(0, due - now), _LONGEST_US) / 1_000_000):
                 with self.lock:
                     if self._selector.get_map().get(key.fd) is key:  # another action may have closed it
                         key.data()

@@ -12,6 +12,7 @@ from felinar_sim.link import Source
 
 RING = 260
 """Bytes the chip's console ring holds (MicroPython's ESP32 port)."""
+_CONSOLE, _INTERRUPT = int(Source.CONSOLE), int(Source.INTERRUPT)
 _PIECE = 32  # bytes that arrive at once, about what the chip's interrupt takes from its FIFO
 _NOISE_US = 20_000
 
@@ -129,10 +130,10 @@ class Console:
 
     def flags(self) -> int:
         """What answers say about the console; an interrupt is told once."""
-        flags = int(Source.CONSOLE) if self._ring else 0
+        flags = _CONSOLE if self._ring else 0
         if self._interrupted:
             self._interrupted = False
-            flags |= Source.INTERRUPT
+            flags |= _INTERRUPT
         return flags
 
     @property

@@ -91,7 +91,8 @@ class UpdateSigner:
     @property
     def public(self) -> bytes:
         """The 60-byte HSS public key (one level) that nodes hold."""
-        return b"".join((pack(">I", 1), _HEIGHTS[self._key.height], _W8, self._key.ident, self._key.root))
+        public: bytes = pack(">I", 1) + bytes(_HEIGHTS[self._key.height]) + _W8 + self._key.ident + self._key.root
+        return public
 
     @property
     def remaining(self) -> int:
@@ -111,7 +112,7 @@ class UpdateSigner:
         while node > 1:
             path += self._tree[(node ^ 1) - 1 << 5 : node ^ 1 << 5]
             node >>= 1
-        signature = pack(">II", 0, leaf) + one_time.sign(message) + _HEIGHTS[self._key.height] + path
+        signature: bytes = pack(">II", 0, leaf) + one_time.sign(message) + _HEIGHTS[self._key.height] + path
         if not lms.verify(self.public, message, signature):
             raise KeyStoreError(f"The signing key in {self._folder} is damaged: what it signs does not verify.")
         return signature

@@ -9,6 +9,7 @@ _CONSOLE_WRITE = const(4)
 _CONSOLE_IN = const(1)
 _IRQ = const(128)
 
+
 class Raw(io.IOBase):
     sim_source = _CONSOLE_IN
 

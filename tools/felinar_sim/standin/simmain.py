@@ -16,6 +16,7 @@ _LOG = const(6)
 _RANDOM = const(8)
 _SOFT = const(1)
 
+
 class Over:
     """A module with some of its names replaced."""
 

@@ -5,6 +5,7 @@ from micropython import const
 
 _PROBE = const(7)
 
+
 def put_in_place():
     try:
         from node.outbox import Outbox

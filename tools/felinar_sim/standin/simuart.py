@@ -10,6 +10,7 @@ _UART_WRITE = const(29)
 _UART_READ = const(30)
 _UART_IN = const(8)
 
+
 class UART(io.IOBase):
     INV_TX = const(32)
     INV_RX = const(4)
