@@ -7,6 +7,7 @@ earliest of all, so that a seed gives the same bytes every time; in real time bo
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import selectors
@@ -211,14 +212,10 @@ class RealClock:
         self._stopping = False
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
             os.write(self._wake_in, b"\0")
-        except BlockingIOError:
-            pass  # it will wake anyway
 
     def _drain(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_out, 1024):
                 pass
-        except BlockingIOError:
-            pass

@@ -48,7 +48,7 @@ class Pins:
         return self._level.get(self.numbers.get(name, -1), 0)
 
     def duty(self, name: str) -> tuple[int, int]:
-        """Duty (0–65535) and frequency (Hz) of the PWM on a pin; (0, 0) when there is none."""
+        """Duty (0-65535) and frequency (Hz) of the PWM on a pin; (0, 0) when there is none."""
         return self._pwm.get(self.numbers.get(name, -1), (0, 0))
 
     def mode(self, f: Frame, now: int) -> Answer:

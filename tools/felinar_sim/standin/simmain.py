@@ -70,7 +70,9 @@ def put_in_place():
 
 def run():
     try:
-        exec(compile(open(".app/main.py").read(), "main.py", "exec"), {"__name__": "__main__"})
+        with open(".app/main.py") as f:
+            code = compile(f.read(), "main.py", "exec")
+        exec(code, {"__name__": "__main__"})
     except SystemExit:
         simlink.exit(_SOFT)
     except BaseException as e:
