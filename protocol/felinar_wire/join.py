@@ -53,7 +53,7 @@ def accept(data: bytes, root: bytes, address: int, counter: int, crc, counts: "d
     """
     up, down, time, body = counted(counts, _accept, data, root, address, counter)
     seconds, quarters = unpack(">IB", time)
-    slot, slot_map = unpack(">HB", body)
+    slot, slot_map = unpack(">HB", body[:3])
     return Session(address, up, down, crc, counts), seconds * 1000 + quarters * 4, slot, slot_map, body[3:]
 
 

@@ -63,7 +63,7 @@ class Session:
         """(kind, counter, body) of an authentic new frame.
 
         Raises WireError, counted: "short", "long", "version", "address", "kind" (not in the table), "old" (64 or more
-        behind the newest), "replay", "tag".
+        behind the newest, or no counter at all), "replay", "tag".
         """
         return counted(self.counts, self._open, data)
 
@@ -77,7 +77,7 @@ class Session:
         crc = self._crc(kind)
         back = (self.top - low + 0x8000 & 0xFFFF) - 0x8000
         counter = self.top - back
-        if back > 63 or counter < 0:
+        if back > 63 or counter >> 32:
             raise WireError("old")
         if back >= 0 and self.seen >> back & 1:
             raise WireError("replay")

@@ -131,6 +131,7 @@ def cross_node(n: int, random: Random) -> dict:
     _, host, _, counts = pair(random.bytes(16), 5, 9, random.bytes(7))
     tally = Tally()
     for i in range(n):
+        other.sent %= 30000
         data = other.seal(kinds(random), random.bytes(20))
         if i & 1:
             data = data[:1] + b"\x00\x05" + data[3:]
@@ -142,6 +143,8 @@ def cross_direction(n: int, random: Random) -> dict:
     node, host, at_node, at_host = pair(random.bytes(16), 5, 9, random.bytes(7))
     tally = Tally()
     for i in range(n):
+        node.sent %= 30000
+        host.sent %= 30000
         if i & 1:
             tally.try_on(node, node.seal(kinds(random), random.bytes(20)))
         else:
