@@ -52,6 +52,7 @@ class Bench:
         """Put the model of the entry's chip on the board and open the driver; returns what that says of itself."""
         self.model = chips.build(self.entry, lambda now_us: self.conditions, lamp=self.lamp)
         self.model.power_cycle(self.now_us)
+        self.sleep(2)  # what is slowest to start, an SCD41, takes a second
         return self.open()
 
     def open(self) -> Any:
@@ -69,6 +70,10 @@ class Bench:
 
     def levels(self) -> dict[str, Any]:
         return dict(self.ask({"do": "levels"}))
+
+    def know(self, **values: float) -> None:
+        """What other sensors of the board have measured last, by field."""
+        self.ask({"do": "latest", "values": values})
 
     def get(self, name: str) -> Any:
         return self.ask({"do": "get", "name": name})

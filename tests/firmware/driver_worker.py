@@ -12,6 +12,7 @@ import uctypes
 from drivers import DriverError
 
 now_ms = 0
+latest = {}
 
 
 def tell(message):
@@ -147,6 +148,9 @@ class Services:
 
         return Meter()
 
+    def latest(self, field):
+        return latest.get(field)
+
     async def sleep_ms(self, ms):
         tell({"sleep": ms})
 
@@ -168,6 +172,9 @@ def perform(driver, request):
         if do == "levels":
             levels = asyncio.run(driver.levels())
             return {"result": {"squares": list(levels), "fast": list(driver.fast), "missed": driver.missed}}
+        if do == "latest":
+            latest.update(request["values"])
+            return {"result": None}
         if do == "get":
             return {"result": getattr(driver, request["name"])}
         if do == "call":
