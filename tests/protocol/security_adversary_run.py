@@ -365,4 +365,4 @@ def run(n: int, seed: int) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(int(sys.argv[1]), int(sys.argv[2]))))
+    sys.stdout.write(json.dumps(run(int(sys.argv[1]), int(sys.argv[2]))))

@@ -45,4 +45,4 @@ def check(vectors: dict) -> list:
 
 if __name__ == "__main__":
     with open(sys.argv[1]) as file:
-        print(json.dumps(check(json.load(file))))
+        sys.stdout.write(json.dumps(check(json.load(file))))

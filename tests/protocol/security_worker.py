@@ -68,6 +68,7 @@ def answer(request: list):
 if __name__ == "__main__":
     for line in sys.stdin:
         try:
-            print(json.dumps(answer(json.loads(line))))
+            result = answer(json.loads(line))
         except WireError as error:
-            print(json.dumps({"refused": error.reason}))
+            result = {"refused": error.reason}
+        sys.stdout.write(json.dumps(result) + "\n")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.protocol import security_adversary_run as adversary
 from tests.support.micropython import PROTOCOL, environment, interpreter
 
-RUN = Path(__file__).with_name("security_adversary_run.py")
+RUN = adversary.__file__
 
 # What each attack may be refused for. A flipped bit may turn a frame into any other; a forged group frame that was held
 # falls when its key comes out ("tag"), unless another took its place ("displaced").
@@ -51,23 +50,14 @@ def judge(name: str, result: dict[str, Any], sent: int) -> None:
         assert result["genuine"] > sent // 20
 
 
-@pytest.fixture(scope="module")
-def adversary() -> Any:
-    spec = importlib.util.spec_from_file_location("security_adversary_run", RUN)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", list(REASONS))
-def test_cpython(adversary: Any, name: str) -> None:
+def test_cpython(name: str) -> None:
     judge(name, getattr(adversary, name)(100_000, adversary.Random(20261124)), 100_000)
 
 
 def test_micropython() -> None:
     done = subprocess.run(
-        [interpreter(), "-X", "heapsize=32M", str(RUN), "2000", "20261124"],
+        [interpreter(), "-X", "heapsize=32M", RUN, "2000", "20261124"],
         env=environment((PROTOCOL,)),
         capture_output=True,
         text=True,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from felinar.keys import Broadcast
 from felinar_wire import WireError, frame, join, tesla
 from felinar_wire.ccm import Ccm
 from felinar_wire.session import nonce
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.protocol import security_worker
 from tests.support.micropython import PROTOCOL, Worker
 
-SCRIPT = Path(__file__).with_name("security_worker.py")
+SCRIPT = Path(security_worker.__file__)
 KEY = st.binary(min_size=16, max_size=16)
 ADDRESS = st.integers(0, 0xFFFF)
 KIND = st.sampled_from([0, 1, 2, 3, 0x10, 0x12, 0x14, 0x15, 0x17, 0x34])
@@ -36,14 +36,9 @@ def node() -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def here() -> Any:
-    spec = importlib.util.spec_from_file_location("security_worker", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
     def ask(request: list[Any]) -> Any:
         try:
-            return module.answer(request)
+            return security_worker.answer(request)
         except WireError as error:
             return {"refused": error.reason}
 
@@ -60,7 +55,16 @@ def h(data: bytes) -> str:
 )  # fmt: skip
 @MANY
 def test_frames(
-    node: Worker, here: Any, address: int, one: bytes, two: bytes, kind: int, body: bytes, sent: int, ahead: int, flip: int | None
+    node: Worker,
+    here: Any,
+    address: int,
+    one: bytes,
+    two: bytes,
+    kind: int,
+    body: bytes,
+    sent: int,
+    ahead: int,
+    flip: int | None,
 ) -> None:
     for ask in (node.ask, here):
         ask(["session", "a", address, h(one), h(two)])

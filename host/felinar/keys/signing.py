@@ -19,7 +19,6 @@ import pyhsslms  # type: ignore[import-untyped]
 from felinar_wire import lms
 
 from felinar.keys.interface import KeyStoreError
-from felinar.keys.sqlite import machine_id
 from felinar.keys.vault import Vault, create_private, require_private
 
 _W8 = pyhsslms.lmots_sha256_n32_w8
@@ -35,40 +34,32 @@ class _Key(msgspec.Struct, array_like=True):
     ident: bytes
     height: int
     root: bytes
-    place: str
 
 
 class UpdateSigner:
-    """A signing key in a folder of its own: `key` (sealed), `leaf` (the next leaf, in place), `tree` (public).
+    """A signing key in a folder of its own: `key` (sealed), `tree` (public), `leaf` (the next one) and `seen`.
 
-    The folder carries a CACHEDIR.TAG, which backup programs can be told to honour.
+    `seen` holds the leaf's number once more, and when the system last changed the file `leaf`: a time that no tool
+    which copies files or brings them back can set. (Changing mode or owner of `leaf` counts as copying.) The folder
+    carries a CACHEDIR.TAG, which backup programs can be told to honour. A machine's snapshot goes unnoticed: don't sign
+    on a machine that is ever rolled back.
     """
 
-    def __init__(self, folder: Path, secret: bytes, *, machine: Callable[[], str] = machine_id) -> None:
+    def __init__(self, folder: Path, secret: bytes) -> None:
         self._folder = folder
-        self._machine = machine
         try:
             require_private(folder / "key")
-            self._key = msgspec.msgpack.decode(Vault(secret).open("signing", (folder / "key").read_bytes()), type=_Key)
+            sealed = (folder / "key").read_bytes()
             self._tree = (folder / "tree").read_bytes()
-            place = self._place()
         except OSError as error:
             raise KeyStoreError(f"The signing key in {folder} can't be read: {error}.") from error
-        if place != self._key.place:
-            raise KeyStoreError(
-                f"The signing key in {folder} was copied or restored: it may have signed since.",
-                "It must not sign again. Make a new key, and give the nodes its public half.",
-            )
+        self._key = msgspec.msgpack.decode(Vault(secret).open("signing", sealed), type=_Key)
+        with self._locked() as file:
+            self._next(file)
 
     @classmethod
     def create(
-        cls,
-        folder: Path,
-        secret: bytes,
-        *,
-        height: int = 10,
-        random: Callable[[int], bytes] = os.urandom,
-        machine: Callable[[], str] = machine_id,
+        cls, folder: Path, secret: bytes, *, height: int = 10, random: Callable[[int], bytes] = os.urandom
     ) -> UpdateSigner:
         """Make a new key; takes some ten seconds for height 10 (1,024 signatures), less for 5 (32)."""
         try:
@@ -76,41 +67,37 @@ class UpdateSigner:
         except OSError as error:
             raise KeyStoreError(f"{folder} can't be made for a signing key: {error.strerror}.") from error
         private = pyhsslms.LmsPrivateKey(_HEIGHTS[height], _W8, SEED=random(32), I=random(16))
-        tree = b"".join(private._nodes[i] for i in range(1, 2 << height))
+        key = _Key(private.SEED, private.I, height, private.pub)
         create_private(folder / "CACHEDIR.TAG", _TAG.encode())
-        create_private(folder / "tree", tree)
-        create_private(folder / "leaf", _slot(0) + bytes(8))
-        place = f"{(folder / 'leaf').stat().st_ino} {machine()}"
-        key = _Key(private.SEED, private.I, height, private.pub, place)
+        create_private(folder / "tree", b"".join(private._nodes[i] for i in range(1, 2 << height)))
+        create_private(folder / "leaf", _record(0))
+        create_private(folder / "seen", _record(0, (folder / "leaf").stat().st_ctime_ns))
         create_private(folder / "key", Vault(secret).seal("signing", msgspec.msgpack.encode(key)))
-        return cls(folder, secret, machine=machine)
-
-    def _place(self) -> str:
-        return f"{(self._folder / 'leaf').stat().st_ino} {self._machine()}"
+        return cls(folder, secret)
 
     @property
     def public(self) -> bytes:
         """The 60-byte HSS public key (one level) that nodes hold."""
-        public: bytes = pack(">I", 1) + bytes(_HEIGHTS[self._key.height]) + _W8 + self._key.ident + self._key.root
+        public: bytes = pack(">I", 1) + _HEIGHTS[self._key.height] + _W8 + self._key.ident + self._key.root
         return public
 
     @property
     def remaining(self) -> int:
         """Signatures left."""
         with self._locked() as file:
-            return (1 << self._key.height) - _read(file)[0]
+            return (1 << self._key.height) - self._next(file)
 
     def sign(self, message: bytes) -> bytes:
         """An HSS signature (1,456 bytes at height 10), good by the verifier that nodes run.
 
-        The leaf is spent on disk before the signature is made. Raises KeyStoreError when no leaf is left.
+        The leaf is spent on disk before the signature is made. KeyStoreError when none is left, or the key was copied.
         """
         leaf = self._spend()
         one_time = pyhsslms.LmotsPrivateKey(I=self._key.ident, q=pack(">I", leaf), SEED=self._key.seed, lmots_type=_W8)
         path = b""
         node = 1 << self._key.height | leaf
         while node > 1:
-            path += self._tree[(node ^ 1) - 1 << 5 : node ^ 1 << 5]
+            path += self._tree[32 * ((node ^ 1) - 1) : 32 * (node ^ 1)]
             node >>= 1
         signature: bytes = pack(">II", 0, leaf) + one_time.sign(message) + _HEIGHTS[self._key.height] + path
         if not lms.verify(self.public, message, signature):
@@ -119,44 +106,78 @@ class UpdateSigner:
 
     def _spend(self) -> int:
         with self._locked() as file:
-            leaf, place = _read(file)
+            leaf = self._next(file)
             if leaf >> self._key.height:
                 raise KeyStoreError(
-                    "The signing key has no signature left.", "Make a new key while old nodes still trust it."
+                    "The signing key has no signature left.", "Make a new one; nodes need its public half."
                 )
-            # The older of the two slots is written, so that a cut in the middle leaves the other one whole.
-            os.pwrite(file, _slot(leaf + 1), place ^ 8)
-            os.fsync(file)
-            if _read(file)[0] != leaf + 1:
+            _put(file, _record(leaf + 1))
+            if _get(file) != (leaf + 1, 0):
                 raise KeyStoreError(
                     f"{self._folder / 'leaf'} did not keep what was written to it.", "Replace the disk."
                 )
+            self._note(file, leaf + 1)
             return leaf
+
+    def _note(self, file: int, leaf: int) -> None:
+        seen = os.open(self._folder / "seen", os.O_RDWR)
+        try:
+            _put(seen, _record(leaf, os.fstat(file).st_ctime_ns))
+        finally:
+            os.close(seen)
+
+    def _next(self, file: int) -> int:
+        # The next leaf, if the two files agree on it. After a cut between their writes `leaf` is one ahead.
+        leaf, _ = _get(file)
+        seen = os.open(self._folder / "seen", os.O_RDONLY)
+        try:
+            number, changed = _get(seen)
+        finally:
+            os.close(seen)
+        if leaf == number + 1:
+            self._note(file, leaf)
+        elif leaf != number or os.fstat(file).st_ctime_ns != changed:
+            raise KeyStoreError(
+                f"The signing key in {self._folder} was copied or restored: it may have signed since.",
+                "It must not sign again. Make a new key, and give the nodes its public half.",
+            )
+        return leaf
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        file = os.open(self._folder / "leaf", os.O_RDWR)
+        try:
+            file = os.open(self._folder / "leaf", os.O_RDWR)
+        except OSError as error:
+            raise KeyStoreError(f"The signing key in {self._folder} can't be used: {error.strerror}.") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
+        except OSError as error:
+            raise KeyStoreError(f"The signing key in {self._folder} can't be used: {error.strerror}.") from error
         finally:
             os.close(file)
 
 
-def _slot(leaf: int) -> bytes:
-    return pack(">I", leaf) + pack(">I", zlib.crc32(pack(">I", leaf)))
+def _record(leaf: int, changed: int = 0) -> bytes:
+    data = pack(">IQ", leaf, changed)
+    return data + pack(">I", zlib.crc32(data))
 
 
-def _read(file: int) -> tuple[int, int]:
-    # The next leaf, and where it stands: the higher of two slots of 8 bytes.
-    slots = []
-    for place in (0, 8):
-        data = os.pread(file, 8, place)
-        leaf = unpack(">I", data[:4])[0] if len(data) == 8 else 0
-        if data == _slot(leaf):
-            slots.append((leaf, place))
-    if not slots:
-        raise KeyStoreError(
-            "The count of spent leaves is unreadable: the signing key must not sign again.", "Make a new key."
-        )
-    return max(slots)
+def _put(file: int, record: bytes) -> None:
+    # Two places in turn, so that a cut in the middle of a write leaves the other one whole.
+    leaf = unpack(">I", record[:4])[0]
+    if os.pwrite(file, record, leaf % 2 * len(record)) != len(record):
+        raise KeyStoreError("The disk is full: nothing was signed.")
+    os.fsync(file)
+
+
+def _get(file: int) -> tuple[int, int]:
+    # The higher of the two records: (leaf, time of change).
+    found = []
+    for at in (0, 16):
+        data = os.pread(file, 16, at)
+        if len(data) == 16 and zlib.crc32(data[:12]) == unpack(">I", data[12:])[0] and data != bytes(16):
+            found.append(unpack(">IQ", data[:12]))
+    if not found:
+        raise KeyStoreError("The count of spent leaves is unreadable: the key must not sign again.", "Make a new key.")
+    return max(found)

@@ -36,9 +36,11 @@ def machine_id() -> str:
 class SqliteKeyStore:
     """See `interface.KeyStore`. `discarded` says why sessions were ended on opening, or is empty.
 
-    A store that comes out of a backup would hand out counters again that were used since. So all sessions end when the
-    file is not the one that was last open here (a token beside it changes with each opening and closing; inode and
-    machine are remembered), when it was unused for an hour, when the clock ran back, or when it is a `backup`.
+    A store that comes out of a backup would hand out counters again that were used since. So all sessions end when it
+    is a `backup`, when the clock ran back, when it was unused for an hour, or when it is not the one that was last open
+    here: a token beside it changes with each opening and closing, and the store remembers when the system last changed
+    the token's file, which no tool that brings files back can set. (What is left: a copy of the file alone, put back in
+    place after a crash within the hour and the same run. After that, or a machine's snapshot, call `invalidate`.)
     """
 
     def __init__(
@@ -62,29 +64,36 @@ class SqliteKeyStore:
             create_private(path)
         try:
             require_private(path)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
         except OSError as error:
             raise KeyStoreError(f"The key store {path} can't be opened: {error.strerror}.") from error
         try:
             self._open(fresh)
         except sqlite3.Error as error:
             self._db.close()
+            if "locked" in str(error):
+                raise KeyStoreError(
+                    f"The key store {path} is open in another process.", "Stop that one first."
+                ) from error
             raise KeyStoreError(f"{path} is not a sound key store: {error}.", "Restore it from its backup.") from error
         except BaseException:
             self._db.close()
             raise
 
     def _open(self, fresh: bool) -> None:
+        if not fresh and self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise KeyStoreError(f"{self._path} is not a key store.")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise KeyStoreError(f"{self._path} was written by a newer Felinar (version {version}).", "Update this one.")
+        verdict = self._db.execute("PRAGMA quick_check").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "locking_mode=EXCLUSIVE"):
             self._db.execute(f"PRAGMA {pragma}")
         if fresh:
             self._db.executescript(f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version={_VERSION}; {_SCHEMA}")
             self._set_meta({"check": self._vault.seal("check", b"felinar")})
-        elif self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise KeyStoreError(f"{self._path} is not a key store.")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            raise KeyStoreError(f"{self._path} was written by a newer Felinar (version {version}).", "Update this one.")
         self._vault.open("check", self._meta("check"))
         self.discarded = "" if fresh else self._suspicion()
         if self.discarded:
@@ -113,13 +122,12 @@ class SqliteKeyStore:
         return ""
 
     def _place(self) -> bytes:
-        return f"{self._path.stat().st_ino} {self._machine()}".encode()
+        token = self._token.stat()
+        return f"{self._path.stat().st_ino} {token.st_ino} {token.st_ctime_ns} {self._machine()}".encode()
 
     def _take(self) -> None:
-        # The token beside the file is written last: after a cut in between, sessions end, which is safe.
+        # After a cut between the two writes they don't agree, and sessions end, which is safe.
         token = self._random(16).hex().encode()
-        self._write([("DELETE FROM meta WHERE name = 'backup'", ())])
-        self._set_meta({"token": token, "place": self._place(), "used": str(int(self._now())).encode()})
         if not self._token.exists():
             create_private(self._token)
         with self._token.open("r+b") as file:
@@ -127,6 +135,8 @@ class SqliteKeyStore:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
+        self._write([("DELETE FROM meta WHERE name = 'backup'", ())])
+        self._set_meta({"token": token, "place": self._place(), "used": str(int(self._now())).encode()})
 
     def _meta(self, name: str) -> bytes:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
