@@ -22,6 +22,7 @@ from node.uplink import Uplink
 
 _EVENT_BAD_CONFIG = const(17)  # number of values in the configuration that could not be used
 _HOUR = const(3600)
+_IDLE_S = const(5)
 
 _running = None
 
@@ -148,7 +149,7 @@ class App:
     # The lamp
 
     def output(self, level: int) -> None:
-        """Drive relay and dimmer. The relay is written each second, so that a disturbed output is put right."""
+        """Drive relay and dimmer. The relay is written each time, so that a disturbed output is put right."""
         if self.relay:
             self.relay.set(level > 0)
         if self.dimmer and level and level != self.dimmer.level:
@@ -183,7 +184,7 @@ class App:
     def _take(self, data: bytes) -> None:
         self.uplink.take(data)
 
-    def _second(self) -> None:
+    def _work(self) -> None:
         up = self.clock.up()
         self._lamp(up, self.clock.now())
         if self._report_s:
@@ -202,10 +203,20 @@ class App:
         if not self._talking.done():
             self.health.feed(up)
 
-    async def _seconds(self) -> None:
+    async def _tick(self) -> None:
         while True:
-            self._second()
-            await asyncio.sleep_ms(1001 - self.clock.ms())
+            self._work()
+            await asyncio.sleep_ms(self._rest() * 1000 + 1 - self.clock.ms())
+
+    def _rest(self) -> int:
+        """Seconds until there is something to do: every second while something is under way, else every five."""
+        policy = self.policy
+        if policy.mode or not policy.steady or self.uplink.busy:
+            return 1
+        time = self.clock.now()
+        now = self.clock.up() if time is None else time
+        rest = _IDLE_S - now % _IDLE_S
+        return min(rest, self._report_s - now % self._report_s) if self._report_s else rest
 
     async def _guard(self, work) -> None:
         """Run a task for ever; a crash is told and the task begins again."""
@@ -232,7 +243,7 @@ class App:
             self.event(_EVENT_BAD_CONFIG, len(self.config.bad))
         self._start_sensors()
         self._talking = asyncio.create_task(self._guard(self.line.run))
-        await self._guard(self._seconds)
+        await self._guard(self._tick)
 
     def _unseen(self, loop, context) -> None:
         self.refused += 1

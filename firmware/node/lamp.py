@@ -41,7 +41,7 @@ def scheduled(profile, minute: int) -> int:
 
 
 class Policy:
-    """Decides the lamp's level once a second. `level` is what it should give now, 0 for off; it starts lit."""
+    """Decides the lamp's level, every few seconds. `level` is what it should give now, 0 for off; it starts lit."""
 
     def __init__(self, config) -> None:
         self._config = config

@@ -20,7 +20,7 @@ _LONGEST_PERIOD = const(86400)
 
 
 class Uplink:
-    """Everything here returns at once: `step` once a second and after each append, `take` for each frame."""
+    """Everything here returns at once: `step` each second while `busy` and after each append, `take` for each frame."""
 
     def __init__(self, app, send, uid: bytes) -> None:
         self._app = app
@@ -88,6 +88,11 @@ class Uplink:
         self._hello_wait = _HELLO_S
         self.step()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._hello_due >= 0 or len(self._flight) > 0
+
     # In
 
     def take(self, data: bytes) -> None:
@@ -113,9 +118,10 @@ class Uplink:
         if self._app.set_clock(time, ms):
             self._hello_due = -1
             up = self._app.clock.up()
-            for item in self._flight:  # a host that has just come has not heard them
-                item[4] = up
-                item[5] = _REPEAT_S
+            for item in self._flight:
+                if item[5] > 2 * _REPEAT_S:  # repeated to nobody; somebody has come now
+                    item[4] = up
+                    item[5] = _REPEAT_S
 
     def _query(self, what: int) -> None:
         if what == schema.QUERY_HELLO:

@@ -1,0 +1,145 @@
+"""Clock and period: exact seconds over wrapping ticks, means in 32 bits, missing values that stay missing."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+from felinar_wire import scale, schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.firmware.loader import node
+from tests.support.micropython import run
+
+PERIOD = 1 << 30
+
+
+def ticks_diff(end: int, start: int) -> int:
+    return (end - start + PERIOD // 2) % PERIOD - PERIOD // 2
+
+
+@pytest.fixture(scope="module")
+def clock_module() -> Any:
+    import time as real
+
+    stub = types.ModuleType("time")
+    stub.__dict__.update(vars(real))
+    stub.ticks_diff = ticks_diff  # type: ignore[attr-defined]
+    sys.modules["time"] = stub
+    try:
+        return node("clock")
+    finally:
+        sys.modules["time"] = real
+
+
+class Ticks:
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+
+    def __call__(self) -> int:
+        return self.ms % PERIOD
+
+
+@given(start=st.integers(0, PERIOD - 1), steps=st.lists(st.integers(0, PERIOD // 2 - 1), max_size=8))
+def test_uptime_survives_the_wrap_of_the_ticks(clock_module: Any, start: int, steps: list[int]) -> None:
+    ticks = Ticks(start)
+    clock = clock_module.Clock(ticks)
+    assert clock.now() is None
+    for step in steps:
+        ticks.ms += step
+        assert clock.up() == (ticks.ms - start) // 1000
+        assert clock.ms() == (ticks.ms - start) % 1000
+
+
+@given(up=st.integers(0, 10**8), time=st.integers(63158400, 10**9), ms=st.integers(0, 999), later=st.integers(0, 10**7))
+def test_the_time_is_what_was_set_and_what_has_passed(
+    clock_module: Any, up: int, time: int, ms: int, later: int
+) -> None:
+    ticks = Ticks(5)
+    clock = clock_module.Clock(ticks)
+    ticks.ms += up
+    assert clock.set(time, ms) == time
+    assert (clock.now(), clock.ms()) == (time, ms)
+    ticks.ms += later
+    total = time * 1000 + ms + later
+    assert (clock.now(), clock.ms()) == (total // 1000, total % 1000)
+    assert clock.set(total // 1000 + 5, 0) == 5
+
+
+def test_a_time_that_cannot_be_right_is_refused(clock_module: Any) -> None:
+    clock = clock_module.Clock(Ticks(0))
+    assert clock.set(63158399, 0) is None
+    assert clock.now() is None
+    assert not clock.trusted
+
+
+def test_drift_is_measured_between_two_settings(clock_module: Any) -> None:
+    ticks = Ticks(0)
+    clock = clock_module.Clock(ticks)
+    clock.set(70000000, 0)
+    ticks.ms += 21600_000
+    clock.set(70000000 + 21600, 432)  # the crystal lost 432 ms in six hours
+    assert clock.drift_ppm == 20
+
+
+def field(name: str) -> tuple[Any, ...]:
+    return schema.fields(schema.REPORT)[schema.index(schema.REPORT, name)]
+
+
+def test_steps_are_those_of_the_table() -> None:
+    period = node("period")
+    assert period.steps(field("temp"), -3.26) == -33
+    assert period.steps(field("co2"), 431.6) == 432
+    assert period.steps(field("p"), 1013.25) in (10132, 10133)
+    assert period.steps(field("lux"), 1234567) == scale.lux_step(1234567)
+    assert period.steps(field("temp"), 0) == 0
+    for nothing in (None, float("nan"), float("inf"), -float("inf")):
+        assert period.steps(field("temp"), nothing) is None
+
+
+def test_a_period_is_a_mean_and_what_is_missing_stays_missing() -> None:
+    period = node("period").Period()
+    at = {name: schema.index(schema.REPORT, name) for name in ("temp", "rh", "energy", "power", "leq")}
+    for value in (20.0, 21.0, None, float("nan"), 22.0):
+        period.add(at["temp"], value)
+    period.add(at["rh"], 0.0)
+    period.add(at["energy"], 41)
+    period.add(at["energy"], 42)
+    values = list(period.close())
+    assert values[at["temp"]] == 210
+    assert values[at["rh"]] == 0
+    assert values[at["energy"]] == 42
+    assert values[at["power"]] is None
+    assert values[at["leq"]] is None
+    assert set(period.close()) == {None}, "the next period begins with nothing"
+
+
+def test_sound_fills_its_five_places() -> None:
+    period = node("period").Period()
+    calls: list[str] = []
+
+    class Levels:
+        def summary(self, out: list[Any], at: int) -> None:
+            out[at : at + 5] = [56.04, 71.26, 58.0, None, 49.95]
+            calls.append("summary")
+
+        def reset(self) -> None:
+            calls.append("reset")
+
+    period.levels = Levels()
+    values = period.close()
+    at = schema.index(schema.REPORT, "leq")
+    assert values[at : at + 5] == [560, 713, 580, None, 500]
+    assert calls == ["summary", "reset"]
+
+
+def test_the_same_under_micropython() -> None:
+    printed = run(
+        "from node.period import Period\np = Period()\n"
+        "for i in range(100000): p.add(9, 20 + i % 7 / 10)\nfor v in (120000000, 119000000): p.add(2, v)\n"
+        "v = p.close()\nprint(v[9], v[2], [i for i, x in enumerate(v) if x is not None])"
+    )
+    assert printed.split() == ["203", str(scale.lux_step(119500000)), "[2,", "9]"]
