@@ -2,12 +2,35 @@
 
 from felinar_wire.errors import WireError
 
+PLAIN = 31
+"""Parameter of a number that is written in plain binary, in the bits that its span needs."""
 ESCAPE = 8
-"""A Rice code has at most this many ones in front; so many announce a plain number instead."""
+"""A Rice code has fewer ones than this in front; so many announce a plain number instead."""
 
 
-def pack(codes: list[int]) -> bytes:
-    """Join codes (value << 5 | width, width at most 22) to bytes; the last byte is filled up with zeros."""
+def put(codes: "list[int]", value: int, width: int) -> None:
+    """Append a number of `width` bits, at most 32, to codes (value << 5 | width, width at most 22)."""
+    if width > 16:
+        codes.append((value >> 16) << 5 | width - 16)
+        value &= 0xFFFF
+        width = 16
+    codes.append(value << 5 | width)
+
+
+def put_number(codes: "list[int]", value: int, k: int, span: int) -> None:
+    """Append a number from 0 to `span`: the Rice code of parameter k, escaped where that would be long, or plain."""
+    if k < PLAIN:
+        ones = value >> k
+        if ones < ESCAPE:
+            put(codes, (2 << ones) - 2, ones + 1)
+            put(codes, value & (1 << k) - 1, k)
+            return
+        put(codes, 255, ESCAPE)
+    put(codes, value, width(span))
+
+
+def pack(codes: "list[int]") -> bytes:
+    """Join codes to bytes; the last byte is filled up with zeros."""
     out = bytearray(len(codes) * 3)
     size = held = acc = 0
     for code in codes:
@@ -25,62 +48,44 @@ def pack(codes: list[int]) -> bytes:
     return bytes(out[:size])
 
 
+def width(span: int) -> int:
+    """Bits of a plain number from 0 to `span`."""
+    n = 0
+    while span >> n:
+        n += 1
+    return n
+
+
 class Reader:
-    """Takes numbers off the bits of `data` from byte `at` on; WireError("short") beyond the end."""
+    """Takes numbers off the bits of `data` from byte `at` on; WireError("short") beyond the end.
+
+    `acc` has the `held` bits that were loaded and not taken yet, 28 at most; who takes some by himself puts them back.
+    """
 
     def __init__(self, data: bytes, at: int = 0) -> None:
-        self._data = data
-        self._at = at
-        self._acc = 0
-        self._held = 0
+        self.data = data
+        self.at = at
+        self.acc = 0
+        self.held = 0
 
     def take(self, width: int) -> int:
         """The next `width` bits, at most 32, as a number."""
         if width > 16:
             high = self.take(width - 16)
             return high << 16 | self.take(16)
-        held = self._held
-        acc = self._acc
-        while held < width:
-            if self._at >= len(self._data):
+        while self.held < width:
+            if self.at >= len(self.data):
                 raise WireError("short")
-            acc = acc << 8 | self._data[self._at]
-            self._at += 1
-            held += 8
-        held -= width
-        self._held = held
-        self._acc = acc & (1 << held) - 1
-        return acc >> held
-
-    def rice(self, k: int) -> int:
-        """The number of the next Rice code of parameter k, or -1 when it is an escape."""
-        held = self._held
-        acc = self._acc
-        at = self._at
-        data = self._data
-        while held < ESCAPE and at < len(data):
-            acc = acc << 8 | data[at]
-            at += 1
-            held += 8
-        ones = 0
-        while ones < ESCAPE:
-            if not held:
-                raise WireError("short")
-            held -= 1
-            if not acc >> held & 1:
-                break
-            ones += 1
-        self._at = at
-        self._held = held
-        self._acc = acc & (1 << held) - 1
-        if ones == ESCAPE:
-            return -1
-        return ones << k | self.take(k) if k else ones
+            self.acc = self.acc << 8 | self.data[self.at]
+            self.at += 1
+            self.held += 8
+        self.held -= width
+        value = self.acc >> self.held
+        self.acc &= (1 << self.held) - 1
+        return value
 
     def end(self) -> int:
-        """Skip to the next whole byte and return its place; WireError("coding") unless what is skipped is zero."""
-        self._at -= self._held >> 3
-        if self._acc >> (self._held & ~7):
+        """The place of the next whole byte; WireError("coding") unless the bits before it are zero."""
+        if self.acc >> (self.held & ~7):
             raise WireError("coding")
-        self._held = self._acc = 0
-        return self._at
+        return self.at - (self.held >> 3)

@@ -3,269 +3,310 @@
 from felinar_wire import bits, schema
 from felinar_wire.errors import WireError
 
-_ESCAPE = bits.ESCAPE
 
-MYPY = False
-if MYPY:
-    from felinar_wire.typed import Field, Numbers, Table, Values
+def sort(table: "schema.Table", values: "schema.Values") -> "tuple[schema.Numbers, schema.Values]":
+    """(numbers, None where there is none; marks, 0 for a number, else None, UNDER or OVER) of a list of values.
 
-
-def _width(span: int) -> int:
-    n = 0
-    while span:
-        span >>= 1
-        n += 1
-    return n
-
-
-def _plain(codes: "list[int]", value: int, width: int) -> None:
-    if width > 16:
-        codes.append((value >> 16) << 5 | width - 16)
-        value &= 0xFFFF
-        width = 16
-    codes.append(value << 5 | width)
-
-
-def marks(table: "Table", values: "Values") -> "Values":
-    """What is special about each value: 0 for a plain number, else None, UNDER or OVER. WireError("values", "type")."""
+    Raises WireError: "values" (wrong count), "type".
+    """
+    numbers: "schema.Numbers" = []
+    marks: "schema.Values" = []
     if len(values) != len(table):
         raise WireError("values")
-    out: "Values" = []
     for i in range(len(table)):
-        value = values[i]
-        if value is None or value == schema.UNDER or value == schema.OVER:
-            out.append(value)
-        elif not isinstance(value, int):
-            raise WireError("type")
-        else:
-            field = table[i]
-            out.append(schema.UNDER if value < field[4] else schema.OVER if value > field[5] else 0)
-    return out
+        value = mark = values[i]
+        if value is not None and value != schema.UNDER and value != schema.OVER:
+            if not isinstance(value, int):
+                raise WireError("type")
+            mark = schema.UNDER if value < table[i][4] else schema.OVER if value > table[i][5] else 0
+        marks.append(mark)
+        numbers.append(value if mark == 0 else None)  # type: ignore[arg-type]
+    return numbers, marks
 
 
-def numbers(values: "Values", special: "Values") -> "list[int | None]":
-    """The values with None in place of whatever is special."""
-    return [None if special[i] != 0 else values[i] for i in range(len(values))]  # type: ignore[misc]
-
-
-def put_marks(codes: "list[int]", special: "Values", old: "Values") -> None:
-    """One bit when the marks are those of the old report, else each: 0 number, 10 missing, 110 under, 111 over."""
-    if special == old:
+def put_marks(codes: "list[int]", marks: "schema.Values", usual: "schema.Values") -> None:
+    """One bit 0 when the marks are the usual ones; else 1 and each: 0 number, 10 missing, 110 under, 111 over."""
+    if marks == usual:
         codes.append(1)
         return
-    codes.append(1 << 5 | 1)
-    for mark in special:
-        codes.append(1 if mark == 0 else 2 << 5 | 2 if mark is None else (7 if mark == schema.OVER else 6) << 5 | 3)
+    codes.append(33)
+    for mark in marks:
+        codes.append(1 if mark == 0 else 66 if mark is None else 227 if mark == schema.OVER else 195)
 
 
-def expect(field: "Field", i: int, values: "Numbers", old: "Numbers | None", lag: int) -> int:
-    """What the table lets one expect of number i, within its range; the values before it are known."""
-    _name, _unit, _num, _den, low, high, rule = field
-    _k, want, source, slope, history_k, history, growth = rule
-    before = old[i] if old and history_k != -1 else None
-    if before is None:
-        if source >= 0:
-            want += (values[source] or 0) * slope >> 6
-    elif history == -1:
-        want = before + growth * lag
-    else:
-        want = before
-        at = history if history >= 0 else -2 - history
-        now = values[at]
-        if now is not None:
-            if history >= 0:
-                if old[at] is not None:
-                    want += (now - old[at]) * growth >> 6
-            elif values[0] is not None and old[0] is not None:
-                want += now * (values[0] - old[0]) // growth
-    return low if want < low else high if want > high else want
+def get_marks(reader: "bits.Reader", usual: "schema.Values") -> "schema.Values":
+    """The counterpart of `put_marks`; WireError("coding") for the usual marks the long way."""
+    take = reader.take
+    if not take(1):
+        return usual
+    marks: "schema.Values" = []
+    for _ in usual:
+        marks.append(0 if not take(1) else None if not take(1) else schema.OVER if take(1) else schema.UNDER)
+    if marks == usual:
+        raise WireError("coding")
+    return marks
 
 
-def walk(codes, table: "Table", values: "Numbers", old: "Numbers | None", lag: int, steady: bool, parameters) -> bool:
-    """Append the codes of all numbers; False when a steady field is not as expected although `steady` says so.
+def walk(
+    table: "schema.Table",
+    first: int,
+    last: int,
+    numbers: "schema.Numbers",
+    old: "schema.Numbers | None",
+    lag: int,
+    steady: bool,
+    parameters: "list[int] | None",
+    codes: "list[int] | None",
+    reader: "bits.Reader | None",
+) -> int:
+    """Write fields first to last - 1 to `codes`, or read those that are not None from `reader` into `numbers`.
 
-    `parameters` is None or has the Rice parameter of each field, -1 for one that is as expected.
-    With `codes` None nothing is coded and the folded differences are appended to `parameters` (-1 where there is none).
+    Each goes as a number that counts away from what the table lets one expect: 0 expected, 1 one below, 2 one above and
+    so on, and on alone where only one side has room left. `parameters`, if any, are the Rice parameters of the fields,
+    -1 for one that is as expected throughout; with neither codes nor reader the numbers are put there instead.
+    Returns 0; 1 when a steady field is not as expected although `steady` says so; 2 for a number beyond its range.
     """
-    for i in range(len(table)):
-        value = values[i]
+    before = None
+    if reader:
+        data = reader.data
+        at = reader.at
+        acc = reader.acc
+        held = reader.held
+    for i in range(first, last):
+        value = numbers[i]
         if value is None:
-            if codes is None:
-                parameters.append(-1)
             continue
         field = table[i]
         low = field[4]
+        high = field[5]
         rule = field[6]
+        if codes and not low <= value <= high:
+            return 2
+        want = low
+        k = 31
         if rule:
-            want = expect(field, i, values, old, lag)
-            room = want - low
-            if field[5] - want < room:
-                room = field[5] - want
-            rest = value - want
-            if rest < 0:
-                rest = -rest
-                rest = rest * 2 - 1 if rest <= room else rest + room
+            k, want, source, slope, history_k, history, growth = rule
+            if old:
+                before = old[i]
+                if before is not None:
+                    if codes and not low <= before <= high:
+                        return 2
+                    if history_k == -1:
+                        before = None
+            if before is None:
+                if source >= 0:
+                    want += (numbers[source] or 0) * slope >> 6
             else:
-                rest = rest * 2 if rest <= room else rest + room
-            if codes is None:
-                parameters.append(rest)
-                continue
-            k = rule[0]
-            if old and rule[4] != -1 and old[i] is not None:
-                k = rule[4]
+                k = history_k
                 if k < -1:
-                    if steady:
-                        if rest:
-                            return False
-                        continue
-                    k = -2 - k
+                    k = -1 if steady else -2 - k
                 elif lag >= schema.FAR:
                     k += 1
+                want = before
+                if history == -1:
+                    want += growth * lag
+                else:
+                    place = history if history >= 0 else -2 - history
+                    now = numbers[place]
+                    if now is not None:
+                        was = old[place if history >= 0 else 0]  # type: ignore[index]
+                        time = numbers[0]
+                        if was is not None:
+                            if history >= 0:
+                                want += (now - was) * growth >> 6
+                            elif time is not None:
+                                want += now * (time - was) // growth
             if parameters:
                 k = parameters[i]
-                if k < 0:
-                    continue
-            ones = rest >> k
-            if k < 31:
-                if ones < _ESCAPE:
-                    ones = (2 << ones) - 2 << 5 | ones + 1
-                    rest &= (1 << k) - 1
-                    if k < 13:
-                        codes.append((ones & -32) << k | rest << 5 | (ones & 31) + k)
+            if want < low:
+                want = low
+            elif want > high:
+                want = high
+        room = want - low
+        above = high - want
+        if above < room:
+            room = above
+        if reader:
+            rest = 0
+            if k >= 0:
+                ones = 8
+                if k < 31:
+                    while held < 21 and at < len(data):
+                        acc = acc << 8 | data[at]
+                        at += 1
+                        held += 8
+                    ones = 0
+                    while ones < 8:
+                        held -= 1
+                        if held < 0:
+                            raise WireError("short")
+                        if not acc >> held & 1:
+                            break
+                        ones += 1
+                    acc &= (1 << held) - 1
+                if ones < 8 and k <= held:
+                    held -= k
+                    rest = ones << k | acc >> held
+                    acc &= (1 << held) - 1
+                else:
+                    reader.at = at
+                    reader.acc = acc
+                    reader.held = held
+                    if ones < 8:
+                        rest = ones << k | reader.take(k)
                     else:
-                        codes.append(ones)
-                        _plain(codes, rest, k)
-                    continue
-                codes.append((1 << _ESCAPE) - 1 << 5 | _ESCAPE)
-        elif codes is None:
-            parameters.append(-1)
+                        rest = reader.take(bits.width(high - low))
+                        if k < 31 and rest >> k < 8:
+                            raise WireError("coding")
+                    at = reader.at
+                    acc = reader.acc
+                    held = reader.held
+                if rest > high - low:
+                    raise WireError("range")
+            if rest > room + room:
+                rest -= room
+                if rest > above:
+                    rest = -rest
+            elif rest & 1:
+                rest = -(rest + 1 >> 1)
+            else:
+                rest >>= 1
+            numbers[i] = want + rest
             continue
-        _plain(codes, value - low, _width(field[5] - low))
-    return True
+        rest = value - want
+        if rest < 0:
+            rest = -rest
+            rest = rest + rest - 1 if rest <= room else rest + room
+        else:
+            rest = rest + rest if rest <= room else rest + room
+        if codes is None:
+            parameters[i] = rest  # type: ignore[index]
+        elif k < 0:
+            if rest:
+                return 1
+        else:
+            ones = rest >> k
+            if k < 13 and ones < 8:
+                codes.append(((2 << ones) - 2 << k | rest & (1 << k) - 1) << 5 | ones + 1 + k)
+            else:
+                bits.put_number(codes, rest, k, high - low)
+    if reader:
+        reader.at = at
+        reader.acc = acc
+        reader.held = held
+    return 0
 
 
-def _section(table: "Table", values: "Values", old: "Values | None", lag: int) -> bytes:
-    special = marks(table, values)
-    plain = numbers(values, special)
-    if old is None:
-        codes: "list[int]" = []
-        put_marks(codes, special, [0] * len(table))
-        walk(codes, table, plain, None, 0, False, None)
-        return bits.pack(codes)
-    old_special = marks(table, old)
-    before = numbers(old, old_special)
-    for steady in (1, 0):
-        codes = []
-        put_marks(codes, special, old_special)
-        codes.append((1 - steady) << 5 | 1)
-        if walk(codes, table, plain, before, lag, steady, None):
-            break
-    return bits.pack(codes)
+def _special(values: "schema.Values") -> bool:
+    return None in values or schema.UNDER in values or schema.OVER in values
 
 
-def encode(kind: int, values: "Values", old: "Values | None" = None, lag: int = 0) -> bytes:
+def _write(
+    table: "schema.Table",
+    numbers: "schema.Numbers",
+    old: "schema.Numbers | None",
+    lag: int,
+    marks: "schema.Values | None",
+    usual: "schema.Values | None",
+) -> "bytes | None":
+    out = b""
+    first = 0
+    last = schema.base(table)
+    steady = bool(old)
+    while first < len(table):
+        codes = [1]
+        if marks and usual:
+            codes = []
+            put_marks(codes, marks[first:last], usual[first:last])
+        if old:
+            codes.append(1 if steady else 33)
+        done = walk(table, first, last, numbers, old, lag, steady, None, codes, None)
+        if done == 1:
+            steady = False
+            continue
+        if done:
+            return None
+        out += bits.pack(codes)
+        first = last
+        last += 1
+    return out
+
+
+def encode(
+    kind: int,
+    values: "schema.Values",
+    old: "schema.Values | None" = None,
+    lag: int = 0,
+    tables: "schema.Tables" = schema.TABLE,
+) -> bytes:
     """The body of a message from its values in field order (integers in steps, None, UNDER or OVER).
 
     A number beyond its field's range becomes UNDER or OVER. With `old`, the values of a message of the same kind that
     the receiver is known to hold and whose seq is `lag` lower, the body is the difference from it.
     Raises WireError: "kind", "values" (wrong count), "type".
     """
-    table = schema.TABLE.get(kind)
-    if table is None:
+    table = tables.get(kind)
+    if not table:
         raise WireError("kind")
-    return _section(table, values, old, lag)
+    out = None
+    try:
+        # The common case, nothing special in either, is tried first.
+        if len(values) == len(table) and not _special(values) and not (old and _special(old)):
+            out = _write(table, values, old, lag, None, None)  # type: ignore[arg-type]
+    except (TypeError, IndexError):
+        pass
+    if not out:
+        numbers, marks = sort(table, values)
+        before = None
+        usual: "schema.Values" = [0] * len(table)
+        if old:
+            before, usual = sort(table, old)
+        out = _write(table, numbers, before, lag, marks, usual)
+    return out  # type: ignore[return-value]
 
 
-def get_marks(reader: "bits.Reader", old: "Values") -> "Values":
-    """The counterpart of `put_marks`."""
-    take = reader.take
-    if not take(1):
-        return old
-    special: "Values" = []
-    for _ in old:
-        special.append(0 if not take(1) else None if not take(1) else schema.OVER if take(1) else schema.UNDER)
-    if special == old:
-        raise WireError("coding")
-    return special
-
-
-def unwalk(
-    reader: "bits.Reader", table: "Table", special: "Values", old: "Numbers | None", lag: int, steady: bool, parameters
-) -> "Values":
-    """The counterpart of `walk`: the values, special ones included."""
-    values = []
-    plain = []
-    for i in range(len(table)):
-        value = special[i]
-        if value != 0:
-            values.append(value)
-            plain.append(None)
-            continue
-        field = table[i]
-        low = field[4]
-        rule = field[6]
-        rest = k = -1
-        if rule:
-            want = expect(field, i, plain, old, lag)
-            room = want - low
-            span = field[5] - want
-            if span < room:
-                room = span
-            k = rule[0]
-            if old and rule[4] != -1 and old[i] is not None:
-                k = rule[4]
-                if k < -1:
-                    k = -1 if steady else -2 - k
-                elif lag >= schema.FAR:
-                    k += 1
-            if parameters:
-                k = parameters[i]
-            rest = 0 if k < 0 else -1 if k == 31 else reader.rice(k)
-            if rest >= 0:
-                if rest > room * 2:
-                    rest -= room
-                    value = want + rest if span > room else want - rest
-                else:
-                    value = want - (rest + 1 >> 1) if rest & 1 else want + (rest >> 1)
-
-        if rest < 0:
-            value = low + reader.take(_width(field[5] - low))
-            if k >= 0 and k < 31:
-                rest = value - want
-                if rest < 0:
-                    rest = -rest
-                    rest = rest * 2 - 1 if rest <= room else rest + room
-                else:
-                    rest = rest * 2 if rest <= room else rest + room
-                if rest >> k < _ESCAPE:
-                    raise WireError("coding")
-        if not low <= value <= field[5]:
-            raise WireError("range")
-        values.append(value)
-        plain.append(value)
-    return values
-
-
-def decode(kind: int, body: bytes, old: "Values | None" = None, lag: int = 0) -> "Values":
+def decode(
+    kind: int,
+    body: bytes,
+    old: "schema.Values | None" = None,
+    lag: int = 0,
+    newer: bool = False,
+    tables: "schema.Tables" = schema.TABLE,
+) -> "schema.Values":
     """The values of a message from its body; `old` and `lag` as for `encode`.
 
+    An appended field that an older sender did not know is None. `newer` lets bytes behind the fields that are known
+    pass, for frames whose seal shows that the sender shares the base fields.
     Raises WireError: "kind", "short", "trailing", "range" (a number that the field can't have), "coding" (not the one
     way in which the encoder writes it).
     """
-    table = schema.TABLE.get(kind)
-    if table is None:
+    table = tables.get(kind)
+    if not table:
         raise WireError("kind")
-    reader = bits.Reader(body)
-    before = None
-    steady = False
-    old_special: "Values" = [0] * len(table)
-    if old is not None:
-        old_special = marks(table, old)
-        before = numbers(old, old_special)
-    special = get_marks(reader, old_special)
-    if old is not None:
-        steady = not reader.take(1)
-    values = unwalk(reader, table, special, before, lag, steady, None)
-    if reader.end() != len(body):
+    usual: "schema.Values" = [0] * len(table)
+    before = old
+    if old and _special(old):
+        before, usual = sort(table, old)  # type: ignore[assignment]
+    numbers: "schema.Values" = []
+    marks: "schema.Values" = []
+    at = 0
+    last = schema.base(table)
+    while last <= len(table):
+        first = len(numbers)
+        if first and at == len(body):
+            marks.append(None)
+            numbers.append(None)
+        else:
+            reader = bits.Reader(body, at)
+            marks += get_marks(reader, usual[first:last])
+            for mark in marks[first:]:
+                numbers.append(0 if mark == 0 else None)
+            steady = bool(old) and not reader.take(1)
+            walk(table, first, last, numbers, before, lag, steady, None, None, reader)  # type: ignore[arg-type]
+            at = reader.end()
+        last += 1
+    if at != len(body) and not newer:
         raise WireError("trailing")
-    return values
+    if None in numbers:
+        numbers = [numbers[i] if marks[i] == 0 else marks[i] for i in range(len(marks))]
+    return numbers

@@ -1,8 +1,8 @@
-"""The identity of a kept message, (boot, seq), in front of its body; one byte in the common case.
+"""The identity of a kept message, (boot, seq), in front of its body: one byte in the common case.
 
-First byte: high half how the identity is told, low half the form of the body (0 whole). High half 0-13: this boot, and
-seq is that much below what the frame's counter lets one expect; 14: this boot, seq follows; 15: boot (as the distance
-back from the session's) and seq follow. Numbers follow seven bits a byte, lowest first, high bit set when more come.
+Low half of the first byte: 0 for a whole body, else how many seq lower the report is from which the body differs.
+High half 0-13: the session's boot, and seq that much below the expected one; 14: the session's boot, and two bytes with
+expected seq - seq (signed); 15: two bytes boot, four bytes seq.
 """
 
 from felinar_wire.errors import WireError
@@ -11,78 +11,50 @@ from felinar_wire.errors import WireError
 def expected(counter: int, first: int = 0) -> int:
     """The seq that a session's frame counter lets one expect: four counts a kept message (it and three old ones).
 
-    `first` is the seq expected at counter 0. A node that advances its counter to 4 * (seq - first) or beyond before
-    each new kept message pays one byte for the identity; one that does not pays two to four, and is understood as well.
+    `first` is the seq expected at counter 0. A node that takes its counter to at least 4 * (seq - first) for each new
+    kept message pays one byte for identities; one that does not pays three, seven where they are 32768 apart.
     """
     return first + (counter >> 2)
 
 
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def pack(boot: int, seq: int, session_boot: int, body: bytes, expect: int = 0, lag: int = 0) -> bytes:
+    """Identity and body: boot 0-65535, seq below 2**30, expect as `expected` has it (0 on a wired line), lag 0-15.
 
-
-def _take(data: bytes, at: int, limit: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if at == len(data):
-            raise WireError("short")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if value > limit:
-            raise WireError("range")
-        if byte < 128:
-            if shift and not byte:
-                raise WireError("coding")
-            return value, at
-        shift += 7
-        if shift > 28:
-            raise WireError("range")
-
-
-def pack(boot: int, seq: int, session_boot: int, body: bytes, expect: int = 0, form: int = 0) -> bytes:
-    """Identity in front of a body: boot 0-65535, seq below 2**30; `expect` from `expected`, 0 on a wired line."""
-    if not (0 <= boot < 65536 and 0 <= seq < 0x40000000):
+    Raises WireError("range").
+    """
+    back = expect - seq
+    if not (0 <= boot < 65536 and 0 <= seq < 0x40000000 and 0 <= lag < 16):
         raise WireError("range")
-    if boot != session_boot:
-        return bytes((0xF0 | form,)) + _number(session_boot - boot & 65535) + _number(seq) + body
-    if 0 <= expect - seq < 14:
-        return bytes((expect - seq << 4 | form,)) + body
-    return bytes((0xE0 | form,)) + _number(seq) + body
+    if boot != session_boot or not -32768 <= back < 32768:
+        return bytes((240 | lag,)) + boot.to_bytes(2, "big") + seq.to_bytes(4, "big") + body
+    if 0 <= back < 14:
+        return bytes((back << 4 | lag,)) + body
+    return bytes((224 | lag,)) + (back & 65535).to_bytes(2, "big") + body
 
 
-def unpack(payload: bytes, session_boot: int, expect: int = 0) -> tuple[int, int, bytes]:
-    """(boot, seq, body) of a payload whose body is whole; WireError: "short", "range", "coding", "form"."""
-    boot, seq, form, body = unpack_form(payload, session_boot, expect)
-    if form:
+def unpack_lag(payload: bytes, session_boot: int, expect: int = 0) -> "tuple[int, int, int, bytes]":
+    """(boot, seq, lag, body) of a payload. Raises WireError: "short", "range", "coding" (not the shortest way)."""
+    how = payload[0] >> 4 if payload else 0
+    at = 7 if how == 15 else 3 if how == 14 else 1
+    if len(payload) < at:
+        raise WireError("short")
+    boot = session_boot
+    if how == 15:
+        boot = payload[1] << 8 | payload[2]
+        seq = int.from_bytes(payload[3:7], "big")
+    else:
+        seq = expect - how
+        if how == 14:
+            seq = expect - ((payload[1] << 8 | payload[2]) + 32768 & 65535) + 32768
+    lag = payload[0] & 15
+    if pack(boot, seq, session_boot, b"", expect, lag) != payload[:at]:
+        raise WireError("coding")
+    return boot, seq, lag, payload[at:]
+
+
+def unpack(payload: bytes, session_boot: int, expect: int = 0) -> "tuple[int, int, bytes]":
+    """(boot, seq, body) of a payload with a whole body. Raises what `unpack_lag` does, and WireError("form")."""
+    boot, seq, lag, body = unpack_lag(payload, session_boot, expect)
+    if lag:
         raise WireError("form")
     return boot, seq, body
-
-
-def unpack_form(payload: bytes, session_boot: int, expect: int = 0) -> tuple[int, int, int, bytes]:
-    """(boot, seq, form, rest) of a payload; WireError: "short", "range", "coding" (not the shortest way)."""
-    if not payload:
-        raise WireError("short")
-    how = payload[0] >> 4
-    form = payload[0] & 15
-    boot = session_boot
-    at = 1
-    if how < 14:
-        seq = expect - how
-        if seq < 0:
-            raise WireError("range")
-    else:
-        if how == 15:
-            back, at = _take(payload, at, 65535)
-            if not back:
-                raise WireError("coding")
-            boot = session_boot - back & 65535
-        seq, at = _take(payload, at, 0x3FFFFFFF)
-        if how == 14 and 0 <= expect - seq < 14:
-            raise WireError("coding")
-    return boot, seq, form, payload[at:]

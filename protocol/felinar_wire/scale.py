@@ -23,4 +23,5 @@ def lux_step(millilux: int) -> int:
 def millilux(step: int) -> int:
     """The light in millilux in the middle of a step: 500 * (1.01 ** step - 1)."""
     whole: int = 100**step
-    return (500 * 101**step + (whole >> 1)) // whole - 500
+    value: int = (500 * 101**step + (whole >> 1)) // whole - 500
+    return value

@@ -1,5 +1,7 @@
 """The message table: every field, its unit, resolution, range and prediction. The only definition there is."""
 
+from binascii import crc32
+
 VERSION = 1
 EPOCH_UNIX = 1704067200  # 2024-01-01T00:00:00Z: seconds since then stay a 31-bit small integer until 2058
 
@@ -9,6 +11,7 @@ OVER = "over"
 
 # A kind is the low six bits of a frame's first byte: class (2 bits), number in the class (4 bits).
 REPORT = 0x00
+BATCH = 0x01
 EVENT = 0x02
 HEALTH = 0x03
 LAMP_SET = 0x10
@@ -41,6 +44,7 @@ RESULT_OUT_OF_RANGE = 4
 # QUERY what
 QUERY_HELLO = 0
 QUERY_HEALTH = 1
+QUERY_WHOLE = 2  # the node's next reports are to be whole, until they are acknowledged anew
 
 # CONFIG key
 CONFIG_REPORT_S = 1
@@ -73,103 +77,86 @@ EVENT_CRASH = 14  # consecutive crashes
 EVENT_SAFE_MODE = 15  # 1 entered, 0 left
 EVENT_CONFIG_ROLLED_BACK = 16  # key
 
-_U8 = 0xFF
-_U16 = 0xFFFF
-_U30 = 0x3FFFFFFF
-
-# A field: (name, unit, numerator, denominator, minimum, maximum, rule).
-# The physical value is step * numerator / denominator in the unit; numerator 0 marks the logarithmic scale of `scale`.
-# Minimum and maximum are in steps. A rule of None is a plain binary number of just enough bits; else it is
+# A field: (name, unit, numerator, denominator, minimum, maximum, rule), and one that was appended to a message later also
+# has the schema version that it came with. The physical value is step * numerator / denominator in the unit; numerator 0
+# marks the logarithmic scale of `scale`. Minimum and maximum are in steps. A rule of None is a plain binary number; else
+# it is
 #
 #   (k, constant, source, slope, history k, history source, history slope)
 #
-# and what goes out is the difference from an expected value as a Rice code of parameter k.
-# Without history: expected = constant + (value of field number `source` * slope >> 6), source -1 for none; k PLAIN is a plain number.
-# With a report that both sides hold: history k NONE says as without it; else
+# and what goes out counts away from an expected value, as a Rice code of parameter k (31: as a plain number).
+# Without history: expected = constant + (value of field number `source` * slope >> 6), source -1 for none.
+# Against a report that both sides hold: history k -1 says as without it; else, with its parameter history k
 #   history source -1: expected = old value + slope for each seq between the two reports
 #   history source >= 0: expected = old value + (growth of that field * slope >> 6)
 #   history source < -1: expected = old value + value of field -2 - source * seconds between (field 0) // slope
 # History k below -1 marks a steady field: one bit tells that all of them are as expected; else their k is -2 - history k.
-NONE = -1
-PLAIN = 31
-FAR = 3
-_TIME = ("time", "s", 1, 1, 0, _U30, None)
-_UP = ("up", "s", 1, 1, 0, _U30, None)
-_BOOT = ("boot", "", 1, 1, 0, _U16, None)
-_ID = ("id", "", 1, 1, 0, _U16, None)
-_LEVEL = ("level", "%", 1, 1, 0, 100, None)
-_NONCE = ("nonce", "", 1, 1, 0, 0xFFFFFF, None)
+FAR = 3  # from this many seq on a history k that is not negative counts one more
+
+
+def _n(name: str, bits: int = 16, unit: str = ""):  # type: ignore[no-untyped-def]
+    return (name, unit, 1, 1, 0, (1 << bits) - 1, None)
+
+
+def _f(name: str, unit: str, denominator: int, low: int, high: int, *rule: int):  # type: ignore[no-untyped-def]
+    return (name, unit, 1 if denominator else 0, denominator or 1, low, high, rule or None)
+
+
+_TIME = _n("time", 30, "s")
+_BOOT = _n("boot")
+_ID = _n("id")
+_NONCE = _n("nonce", 24)
+_LEVEL = _f("level", "%", 1, 0, 100)
+_MG = "ug/m3"
+_DB = "dB(A)"
 
 TABLE = {
     REPORT: (
-        ("time", "s", 1, 1, 0, _U30, (27, 0, -1, 0, -10, -1, 300)),
-        ("up", "s", 1, 1, 0, _U30, (22, 0, -1, 0, -2, 0, 64)),
-        ("lux", "lx", 0, 1, 0, 1300, (PLAIN, 0, -1, 0, 4, -1, 0)),
-        ("pm1", "ug/m3", 1, 10, 0, 10000, (5, 48, -1, 0, 3, -1, 0)),
-        ("pm25", "ug/m3", 1, 10, 0, 10000, (1, 1, 3, 78, NONE, 0, 0)),
-        ("pm10", "ug/m3", 1, 10, 0, 20000, (5, 56, 4, 64, 3, 4, 64)),
-        ("co2", "ppm", 1, 1, 0, 10000, (4, 432, -1, 0, 2, -1, 0)),
-        ("voc", "", 1, 1, 0, 511, (5, 103, -1, 0, 4, -1, 0)),
-        ("nox", "", 1, 1, 0, 511, (1, 1, -1, 0, 0, -1, 0)),
-        ("temp", "Cel", 1, 10, -500, 850, (6, 140, -1, 0, 2, -1, 0)),
-        ("rh", "%", 1, 10, 0, 1000, (5, 1067, 9, -190, 3, 9, -131)),
-        ("p", "hPa", 1, 10, 8000, 11000, (6, 10107, -1, 0, 2, -1, 0)),
-        ("leq", "dB(A)", 1, 10, 200, 1300, (6, 565, -1, 0, 4, -1, 0)),
-        ("lmax", "dB(A)", 1, 10, 200, 1300, (5, 158, 12, 64, NONE, 0, 0)),
-        ("l10", "dB(A)", 1, 10, 200, 1300, (2, 24, 12, 64, NONE, 0, 0)),
-        ("l50", "dB(A)", 1, 10, 200, 1300, (2, -26, 12, 64, NONE, 0, 0)),
-        ("l90", "dB(A)", 1, 10, 200, 1300, (2, -42, 15, 64, NONE, 0, 0)),
-        ("relay", "", 1, 1, 0, 1, (PLAIN, 0, -1, 0, -2, -1, 0)),
-        ("dim", "%", 1, 1, 0, 100, (3, 0, 17, 6400, -5, -1, 0)),
-        ("power", "W", 1, 10, 0, 10000, (2, 4, 18, 265, 1, 18, 265)),
-        ("energy", "Wh", 1, 1, 0, _U30, (19, 0, -1, 0, 0, -21, 36000)),
-        ("mv", "mV", 1, 1, 0, 30000, (5, 12000, -1, 0, 3, -1, 0)),
-        ("rssi", "dBm", 1, 1, -150, 0, (4, -93, -1, 0, 1, -1, 0)),
+        _f("time", "s", 1, 0, 0x3FFFFFFF, 27, 0, -1, 0, -10, -1, 300),
+        _f("up", "s", 1, 0, 0x3FFFFFFF, 22, 0, -1, 0, -2, 0, 64),
+        _f("lux", "lx", 0, 0, 1300, 31, 0, -1, 0, 4, -1, 0),
+        _f("pm1", _MG, 10, 0, 10000, 5, 48, -1, 0, 3, -1, 0),
+        _f("pm25", _MG, 10, 0, 10000, 1, 1, 3, 78, -1, 0, 0),
+        _f("pm10", _MG, 10, 0, 20000, 5, 56, 4, 64, 3, 4, 64),
+        _f("co2", "ppm", 1, 0, 10000, 4, 432, -1, 0, 2, -1, 0),
+        _f("voc", "", 1, 0, 511, 5, 103, -1, 0, 4, -1, 0),
+        _f("nox", "", 1, 0, 511, 1, 1, -1, 0, 0, -1, 0),
+        _f("temp", "Cel", 10, -500, 850, 6, 140, -1, 0, 2, -1, 0),
+        _f("rh", "%", 10, 0, 1000, 5, 1067, 9, -190, 3, 9, -131),
+        _f("p", "hPa", 10, 8000, 11000, 6, 10107, -1, 0, 2, -1, 0),
+        _f("leq", _DB, 10, 200, 1300, 6, 565, -1, 0, 4, -1, 0),
+        _f("lmax", _DB, 10, 200, 1300, 5, 158, 12, 64, -1, 0, 0),
+        _f("l10", _DB, 10, 200, 1300, 2, 24, 12, 64, -1, 0, 0),
+        _f("l50", _DB, 10, 200, 1300, 2, -26, 12, 64, -1, 0, 0),
+        _f("l90", _DB, 10, 200, 1300, 2, -42, 15, 64, -1, 0, 0),
+        _f("relay", "", 1, 0, 1, 31, 0, -1, 0, -2, -1, 0),
+        _f("dim", "%", 1, 0, 100, 3, 0, 17, 6400, -5, -1, 0),
+        _f("power", "W", 10, 0, 10000, 2, 4, 18, 265, 1, 18, 265),
+        _f("energy", "Wh", 1, 0, 0x3FFFFFFF, 19, 0, -1, 0, 0, -21, 36000),
+        _f("mv", "mV", 1, 0, 30000, 5, 12000, -1, 0, 3, -1, 0),
+        _f("rssi", "dBm", 1, -150, 0, 4, -93, -1, 0, 1, -1, 0),
     ),
-    EVENT: (_TIME, _UP, ("code", "", 1, 1, 0, _U8, None), ("arg", "", 1, 1, -32768, 32767, None)),
+    EVENT: (_TIME, _n("up", 30, "s"), _n("code", 8), _f("arg", "", 1, -32768, 32767)),
     HEALTH: (
-        _UP,
-        _BOOT,
-        ("made", "", 1, 1, 0, _U30, None),
-        ("dropped", "", 1, 1, 0, _U30, None),
-        ("pending", "", 1, 1, 0, _U16, None),
-        ("bad_frames", "", 1, 1, 0, _U16, None),
-        ("sensor_errors", "", 1, 1, 0, _U16, None),
-        ("heap_free", "B", 1, 1, 0, _U30, None),
-        ("blocks_free", "", 1, 1, 0, _U16, None),
+        _n("up", 30, "s"), _BOOT, _n("made", 30), _n("dropped", 30), _n("pending"), _n("bad_frames"),
+        _n("sensor_errors"), _n("heap_free", 30, "B"), _n("blocks_free"),
     ),
     HELLO: (
-        ("schema", "", 1, 1, 0, _U8, None),
-        ("uid0", "", 1, 1, 0, _U16, None),
-        ("uid1", "", 1, 1, 0, _U16, None),
-        ("uid2", "", 1, 1, 0, _U16, None),
-        _BOOT,
-        ("major", "", 1, 1, 0, _U8, None),
-        ("minor", "", 1, 1, 0, _U8, None),
-        ("patch", "", 1, 1, 0, _U8, None),
-        ("reset", "", 1, 1, 0, 15, None),
-        ("clock", "", 1, 1, 0, 1, None),
-        _NONCE,
-        ("first", "", 1, 1, 0, _U30, None),
-        ("last", "", 1, 1, 0, _U30, None),
+        _n("schema", 8), _n("uid0"), _n("uid1"), _n("uid2"), _BOOT, _n("major", 8), _n("minor", 8), _n("patch", 8),
+        _n("reset", 4), _n("clock", 1), _NONCE, _n("first", 30), _n("last", 30),
     ),
-    TIME: (_NONCE, ("time", "s", 1, 1, 0, _U30, None), ("ms", "ms", 1, 1, 0, 999, None)),
-    QUERY: (("what", "", 1, 1, 0, 15, None),),
-    ACK: (_BOOT, ("base", "", 1, 1, 0, _U30, None), ("bitmap", "", 1, 1, 0, 0xFFFFFFFF, None)),
+    TIME: (_NONCE, _TIME, _f("ms", "ms", 1, 0, 999)),
+    QUERY: (_n("what", 4),),
+    ACK: (_BOOT, _n("base", 30), _n("bitmap", 32)),
     LAMP_SET: (
-        _ID,
-        ("mode", "", 1, 1, 0, 3, None),
-        _LEVEL,
-        ("fade", "s", 1, 1, 0, 3600, None),
-        ("ttl", "s", 1, 1, 0, 0xFFFFF, None),
-        ("reason", "", 1, 1, 0, 15, None),
+        _ID, _n("mode", 2), _LEVEL, _f("fade", "s", 1, 0, 3600), _n("ttl", 20, "s"), _n("reason", 4),
     ),
-    CONFIG: (_ID, ("key", "", 1, 1, 0, _U8, None), ("value", "", 1, 1, -0x20000000, 0x1FFFFFFF, None)),
-    RESULT: (_ID, ("code", "", 1, 1, 0, 15, None), _LEVEL, ("relay", "", 1, 1, 0, 1, None)),
+    CONFIG: (_ID, _n("key", 8), _f("value", "", 1, -0x20000000, 0x1FFFFFFF)),
+    RESULT: (_ID, _n("code", 4), _LEVEL, _n("relay", 1)),
 }
 
 
-def fields(kind: int) -> tuple[tuple[str, str, int, int, int, int, tuple[int, int, int, int] | None], ...]:
+def fields(kind: int):
     """The fields of a kind, in the order of a values list; KeyError for a kind that the table lacks."""
     return TABLE[kind]
 
@@ -177,3 +164,27 @@ def fields(kind: int) -> tuple[tuple[str, str, int, int, int, int, tuple[int, in
 def index(kind: int, name: str) -> int:
     """Position of a field in a values list; ValueError when there is none of that name."""
     return [field[0] for field in TABLE[kind]].index(name)
+
+
+def base(table) -> int:  # type: ignore[no-untyped-def]
+    """How many fields a message had at first; each appended one has a section of its own behind them."""
+    n = len(table)
+    while len(table[n - 1]) > 7:
+        n -= 1
+    return n
+
+
+def checksum(kind: int, tables) -> int:
+    """16 bits that stand for what both ends must agree on: the base fields of a kind, of BATCH all fields of REPORT."""
+    table = tables[REPORT] if kind == BATCH else tables[kind]
+    return crc32(repr((kind, table if kind == BATCH else table[: base(table)])).encode()) & 0xFFFF
+
+
+_crcs: "dict[int, int]" = {}
+
+
+def crc(kind: int) -> int:
+    """`checksum` of a kind in this table, kept once made; KeyError for a kind that it lacks."""
+    if kind not in _crcs:
+        _crcs[kind] = checksum(kind, TABLE)
+    return _crcs[kind]
