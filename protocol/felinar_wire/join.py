@@ -8,8 +8,7 @@ slot (16), slot map (8), TESLA key (16 bytes). Time and random are the host's no
 from struct import pack, unpack
 
 from felinar_wire import frame
-from felinar_wire.ccm import Ccm
-from felinar_wire.cmac import cmac, derive
+from felinar_wire.aes import Ccm, cmac, derive
 from felinar_wire.errors import WireError
 from felinar_wire.session import Session, counted, nonce
 

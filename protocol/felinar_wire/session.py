@@ -7,13 +7,18 @@ covers the header, and a frame whose sender has another table of messages fails 
 from struct import pack
 
 from felinar_wire import frame
-from felinar_wire.ccm import Ccm
+from felinar_wire.aes import Ccm
 from felinar_wire.errors import WireError
 
 
 def nonce(kind: int, address: int, counter: int, crc: int = 1) -> bytes:
     """The 13 bytes that make a sealed frame's authentication its own; CRC 1 stands for the frozen core schema."""
     return pack(">BHIHI", 64 | kind, address, counter, crc, 0)
+
+
+def count(counts: "dict[str, int]", reason: str) -> None:
+    """One more under a reason."""
+    counts[reason] = counts.get(reason, 0) + 1
 
 
 def counted(counts: "dict[str, int]", check, *args):  # type: ignore
@@ -24,7 +29,7 @@ def counted(counts: "dict[str, int]", check, *args):  # type: ignore
         reason = "kind"
     except WireError as error:
         reason = error.reason
-    counts[reason] = counts.get(reason, 0) + 1
+    count(counts, reason)
     raise WireError(reason)
 
 
@@ -32,15 +37,14 @@ class Session:
     """One end of a session. `crc(kind)` is a message's 16-bit CRC in the table that both ends hold, else a KeyError.
 
     `counts` is a dictionary that gets one more under its reason for each frame that was refused. `sent` is the counter
-    of the last frame sealed, `limit` the last that may be; `top` the highest accepted and `seen` a bit each for it and
-    the 63 below (counters up to 0 count as seen).
+    of the last frame sealed; `top` the highest accepted, and `seen` a bit each for it and the 63 below (up to 0 all
+    count as seen).
     """
 
     def __init__(self, address: int, send: bytes, receive: bytes, crc, counts: "dict[str, int]") -> None:  # type: ignore
         self.address = address
         self.counts = counts
         self.sent = 0
-        self.limit = 0xFFFFFFFF
         self.top = 0
         self.seen = -1
         self._crc = crc
@@ -50,7 +54,7 @@ class Session:
     def seal(self, kind: int, body: bytes) -> bytes:
         """The next frame. WireError: "spent" (no counter left: join anew), "long"; KeyError for an unknown kind."""
         counter = self.sent + 1
-        if counter > self.limit:
+        if counter >> 32:
             raise WireError("spent")
         tag = frame.tag_length(kind)
         front = nonce(kind, self.address, counter, self._crc(kind))

@@ -7,8 +7,8 @@ refused under which reason.
 import json
 import sys
 
-from felinar_wire import WireError, group, join, tesla
-from felinar_wire.cmac import cmac
+from felinar_wire import WireError, join, tesla
+from felinar_wire.aes import cmac
 from felinar_wire.session import Session, nonce
 
 REPORT, LAMP_SET = 0x00, 0x10
@@ -196,7 +196,7 @@ class City:
             self.keys[n - 1] = link
         self.zone = random.bytes(16)
         self.counts: dict = {}
-        self.node = group.Group(tesla.Chain(DAY - 1, link), self.counts, lambda n: random.bytes(n))
+        self.node = tesla.Group(tesla.Chain(DAY - 1, link), self.counts, lambda n: random.bytes(n))
         self.node.last = {CITY: 0, ZONE: 0}
         self.node.zones = {ZONE: self.zone}
         self.genuine = self.verified = self.at_once = self.taken_back = 0
@@ -211,11 +211,11 @@ class City:
 
     def beacon(self, n: int, number: int, bits: bytes) -> bytes:
         body = self.keys[n - 2] + bytes((3, 0, 200, 0, 16)) + bits
-        return self.frame(group.BEACON, CITY, n, number, body, self.keys[n])
+        return self.frame(tesla.BEACON, CITY, n, number, body, self.keys[n])
 
     def lamp_body(self, n: int, number: int, mode: int, zone: bytes) -> bytes:
         body = bytes((0, 1, mode, 50, 0, 0, 6, 0))
-        front = nonce(group.GROUP_LAMP, ZONE, (n << 8 | number) & 0xFFFFFFFF)
+        front = nonce(tesla.GROUP_LAMP, ZONE, (n << 8 | number) & 0xFFFFFFFF)
         return body + cmac(zone, front + body)[:8]
 
     def send(self, data: bytes, now: int, real: bool = False, bound: int = 900) -> None:
@@ -228,12 +228,12 @@ class City:
         except WireError:
             return
         for what, _kind, _address, _counter, body in events:
-            if what == group.VERIFIED:
+            if what == "verified":
                 if body in self.real:
                     self.verified += 1
                 else:
                     self.false += 1
-            elif what == group.AT_ONCE:
+            elif what == "at once":
                 self.at_once += 1
 
     def play(self, n: int, forge) -> dict:
@@ -284,10 +284,10 @@ def forged_group(n: int, random: Random) -> dict:
         number = random.below(256)
         mode = random.below(4)
         if i % 4 == 0:  # an outsider: no key at all
-            return city.frame(group.GROUP_LAMP, ZONE, interval, number, random.bytes(16), random.bytes(16))
+            return city.frame(tesla.GROUP_LAMP, ZONE, interval, number, random.bytes(16), random.bytes(16))
         # A stolen node: zone key, and every key that was disclosed.
         body = city.lamp_body(interval, number, mode, city.zone)
-        return city.frame(group.GROUP_LAMP, ZONE, interval, number, body, city.keys[interval - 2 - i % 3])
+        return city.frame(tesla.GROUP_LAMP, ZONE, interval, number, body, city.keys[interval - 2 - i % 3])
 
     return city.play(n, forge)
 
@@ -302,7 +302,7 @@ def forged_acknowledgement(n: int, random: Random) -> dict:
             data[26 + random.below(2)] ^= 1 << random.below(8)
             return bytes(data)
         body = city.keys[interval - 2] + bytes((3, 0, 200, 0, 16)) + b"\xff\xff\xff\xff"
-        return city.frame(group.BEACON, CITY, interval, random.below(256), body, city.keys[interval - 2 - i % 4])
+        return city.frame(tesla.BEACON, CITY, interval, random.below(256), body, city.keys[interval - 2 - i % 4])
 
     return city.play(n, forge)
 
@@ -316,8 +316,8 @@ def forged_beacon(n: int, random: Random) -> dict:
         body = disclosed + bytes((random.below(4), 0, 200, 0, 16)) + b"\xff\xff"
         if i % 5 == 0:  # a next day's chain of the forger's own
             body = disclosed + (DAY + tesla.DAY).to_bytes(4, "big") + random.bytes(16)
-            return city.frame(group.KEY_DISCLOSE, CITY, at, random.below(256), body, city.keys[interval - 2])
-        return city.frame(group.BEACON, CITY, at, random.below(256), body, random.bytes(16))
+            return city.frame(tesla.KEY_DISCLOSE, CITY, at, random.below(256), body, city.keys[interval - 2])
+        return city.frame(tesla.BEACON, CITY, at, random.below(256), body, random.bytes(16))
 
     result = city.play(n, forge)
     result["next"] = city.node.chain.next[0]
@@ -334,7 +334,7 @@ def late_disclosed(n: int, random: Random) -> dict:
             return data, 20001 + random.below(100000), 0
         old = interval - 2 - random.below(2)
         if i % 4 == 1:
-            return city.frame(group.GROUP_LAMP, ZONE, old, i, city.lamp_body(old, i, i % 3, city.zone), city.keys[old])
+            return city.frame(tesla.GROUP_LAMP, ZONE, old, i, city.lamp_body(old, i, i % 3, city.zone), city.keys[old])
         if i % 4 == 2:
             return city.beacon(old, i, b"\xff")
         # The clock says that the key isn't out, its bound that it may be.

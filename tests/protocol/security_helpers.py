@@ -12,7 +12,7 @@ import pytest
 from felinar.keys import Broadcast, Keyring, SqliteKeyStore
 from felinar.keys import keyring as keyring_module
 from felinar_wire import join, schema, session
-from felinar_wire.ccm import Ccm
+from felinar_wire.aes import Ccm
 from felinar_wire.session import Session
 
 REPORT, HEALTH, LAMP_SET, RESULT = schema.REPORT, schema.HEALTH, schema.LAMP_SET, schema.RESULT

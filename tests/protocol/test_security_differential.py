@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from felinar.keys import Broadcast
 from felinar_wire import WireError, frame, join, tesla
-from felinar_wire.ccm import Ccm
+from felinar_wire.aes import Ccm
 from felinar_wire.session import nonce
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -162,5 +162,5 @@ def test_a_broadcast_day(node: Worker, here: Any) -> None:
             request = ["receive", h(data), at + 40, 300]
             answers = [node.ask(request), here(request)]
             assert answers[0] == answers[1]
-            verified += sum(event[0] == 2 for event in answers[0])
+            verified += sum(event[0] == "verified" for event in answers[0])
     assert verified == 3 * 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import pack
 
-from felinar_wire import frame, group, tesla
-from felinar_wire.cmac import cmac
+from felinar_wire import frame, tesla
+from felinar_wire.aes import cmac
 from felinar_wire.hmac import hmac
 from felinar_wire.session import nonce
 
@@ -75,18 +75,18 @@ class Broadcast:
     def beacon(self, address: int, now: int, at: int, slot_map: int, first: int, bits: bytes) -> bytes:
         """A BEACON: acknowledges slots from `first` on, a bit each, and discloses the key of two intervals ago."""
         n = self._discloses(now, at)
-        body = self._of_day(n - tesla.DELAY) + pack(">BHH", slot_map, at % tesla.INTERVAL, first) + bits
-        data = self._frame(group.BEACON, address, n, body)
-        self._disclosed = max(self._disclosed, n - tesla.DELAY)
+        body = self._of_day(n - 2) + pack(">BHH", slot_map, at % tesla.INTERVAL, first) + bits
+        data = self._frame(tesla.BEACON, address, n, body)
+        self._disclosed = max(self._disclosed, n - 2)
         return data
 
     def announcement(self, address: int, now: int, at: int) -> bytes:
         """A KEY_DISCLOSE: the key of two intervals ago, and where the next day's chain begins."""
         n = self._discloses(now, at)
         first = (n // tesla.DAY + 1) * tesla.DAY
-        body = self._of_day(n - tesla.DELAY) + pack(">I", first) + self._chain(first // tesla.DAY)[0]
-        data = self._frame(group.KEY_DISCLOSE, address, n, body)
-        self._disclosed = max(self._disclosed, n - tesla.DELAY)
+        body = self._of_day(n - 2) + pack(">I", first) + self._chain(first // tesla.DAY)[0]
+        data = self._frame(tesla.KEY_DISCLOSE, address, n, body)
+        self._disclosed = max(self._disclosed, n - 2)
         return data
 
     def lamp(
@@ -97,5 +97,5 @@ class Broadcast:
         fields = pack(">HBBBHB", number, mode, level, fade, ttl, reason)
         # The frame's number is part of what the zone tag covers, so it is looked up before `_frame` takes it.
         counter = n << 8 | self._numbers.get((address, n), 0)
-        front = nonce(group.GROUP_LAMP, address, counter & 0xFFFFFFFF)
-        return self._frame(group.GROUP_LAMP, address, n, fields + cmac(self._zone_key(address), front + fields)[:8])
+        front = nonce(tesla.GROUP_LAMP, address, counter & 0xFFFFFFFF)
+        return self._frame(tesla.GROUP_LAMP, address, n, fields + cmac(self._zone_key(address), front + fields)[:8])

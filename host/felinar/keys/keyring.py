@@ -9,8 +9,7 @@ from struct import pack, unpack
 from typing import NamedTuple, TypeVar
 
 from felinar_wire import WireError, frame, join, tesla
-from felinar_wire.ccm import Ccm
-from felinar_wire.cmac import cmac, derive
+from felinar_wire.aes import Ccm, cmac, derive
 from felinar_wire.session import Session, counted, nonce
 
 from felinar.keys.interface import KeyStore, SessionState
@@ -121,7 +120,7 @@ class Keyring:
             if state is None:
                 return None
             session = Session(address, state.down, state.up, self._crc(state.schema), {})
-            session.sent = session.limit = state.sent
+            session.sent = state.sent
             session.top, session.seen = state.top, state.seen
             live = self._live[address] = (session, state)
         return live
@@ -156,11 +155,10 @@ class Keyring:
         if live is None:
             raise WireError("session")
         session, state = live
-        if session.sent >= session.limit:
+        if session.sent >= state.sent:
             state.sent = session.sent + _AHEAD
             self._store.save({address: state})
             self._changed.pop(address, None)
-            session.limit = min(state.sent, 0xFFFFFFFF)
         return session.seal(kind, body)
 
     def joined(self, address: int) -> SessionState | None:
