@@ -10,6 +10,7 @@ from felinar_wire.aes import cmac
 from felinar_wire.hmac import hmac
 from felinar_wire.session import nonce
 
+from felinar.keys import core
 from felinar.keys.interface import KeyStoreError
 
 
@@ -32,6 +33,7 @@ class Broadcast:
 
     def anchor(self, n: int) -> bytes:
         """The key that a JOIN_ACC tells in interval n: that of interval `tesla.anchor(n)`."""
+        self._disclosed = max(self._disclosed, n - 2)
         day = n // tesla.DAY
         return self._chain(day)[tesla.anchor(n) - day * tesla.DAY + 1]
 
@@ -75,7 +77,14 @@ class Broadcast:
     def beacon(self, address: int, now: int, at: int, slot_map: int, first: int, bits: bytes) -> bytes:
         """A BEACON: acknowledges slots from `first` on, a bit each, and discloses the key of two intervals ago."""
         n = self._discloses(now, at)
-        body = self._of_day(n - 2) + pack(">BHH", slot_map, at % tesla.INTERVAL, first) + bits
+        body = core.encode(
+            tesla.BEACON,
+            key=self._of_day(n - 2),
+            slot_map=slot_map,
+            ms=at % tesla.INTERVAL,
+            first=first,
+            bits=bits,
+        )
         data = self._frame(tesla.BEACON, address, n, body)
         self._disclosed = max(self._disclosed, n - 2)
         return data
@@ -84,7 +93,8 @@ class Broadcast:
         """A KEY_DISCLOSE: the key of two intervals ago, and where the next day's chain begins."""
         n = self._discloses(now, at)
         first = (n // tesla.DAY + 1) * tesla.DAY
-        body = self._of_day(n - 2) + pack(">I", first) + self._chain(first // tesla.DAY)[0]
+        begins = self._chain(first // tesla.DAY)[0]
+        body = core.encode(tesla.KEY_DISCLOSE, key=self._of_day(n - 2), first=first, next=begins)
         data = self._frame(tesla.KEY_DISCLOSE, address, n, body)
         self._disclosed = max(self._disclosed, n - 2)
         return data
@@ -94,7 +104,16 @@ class Broadcast:
     ) -> bytes:
         """A GROUP_LAMP: `mode` and `reason` as in LAMP_SET, level in %, fade in s (0-255), ttl in units of 10 s."""
         n = at // tesla.INTERVAL
-        fields = pack(">HBBBHB", number, mode, level, fade, ttl, reason)
+        fields = core.encode(
+            tesla.GROUP_LAMP,
+            id=number,
+            mode=mode,
+            level=level,
+            fade=fade,
+            ttl=ttl,
+            reason=reason,
+            zone_tag=b"",
+        )[:-8]
         # The frame's number is part of what the zone tag covers, so it is looked up before `_frame` takes it.
         counter = n << 8 | self._numbers.get((address, n), 0)
         front = nonce(tesla.GROUP_LAMP, address, counter & 0xFFFFFFFF)
