@@ -22,7 +22,7 @@ from node.uplink import Uplink
 
 _EVENT_BAD_CONFIG = const(17)  # number of values in the configuration that could not be used
 _HOUR = const(3600)
-_IDLE_S = const(5)
+_IDLE_S = const(10)
 
 _running = None
 
@@ -209,7 +209,7 @@ class App:
             await asyncio.sleep_ms(self._rest() * 1000 + 1 - self.clock.ms())
 
     def _rest(self) -> int:
-        """Seconds until there is something to do: every second while something is under way, else every five."""
+        """Seconds until there is something to do: every second while something is under way, else every ten."""
         policy = self.policy
         if policy.mode or not policy.steady or self.uplink.busy:
             return 1

@@ -14,8 +14,12 @@ from node.clock import Clock
 _RAM_BLOCK = const(1024)
 _RAM_BLOCKS = const(8)
 
-sleep_ms = asyncio.sleep_ms
 ticks_ms = time.ticks_ms
+
+
+def sleep_ms(ms: int):
+    """Awaitable: at least so long. Ticks are whole milliseconds, so that asyncio may wake almost one too early."""
+    return asyncio.sleep_ms(ms + 1 if ms > 0 else 0)
 
 
 def find(name: str):
