@@ -101,8 +101,8 @@ def test_what_is_read_too_late_is_counted(microphone: Bench) -> None:
 def test_two_clocks_that_differ_are_not_a_loss() -> None:
     with bench("ics43434", ENTRY) as b:
         b.open()
-        second = tone(1000, 70)(0, RATE)
-        b.audio.samples = lambda first, n: (second + second)[4 * (first % RATE) :][: 4 * n]
+        wave = tone(1000, 70)(0, 2 * RATE)
+        b.audio.samples = lambda first, n: wave[4 * (first % RATE) : 4 * (first % RATE + n)]
         b.audio.speed = 0.9965  # 125 ms after 36 s
         b.start()
         for _ in range(8 * 38):
