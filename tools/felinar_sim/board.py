@@ -117,6 +117,7 @@ class Board:
         self.heap, self.uid, self.probe, self.boot_ms, self.hang_s = heap, uid, probe, boot_ms, hang_s
         self.console = Console(clock, seed=f"{seed}/{name}", baud=int(description.get("line", {}).get("baud", 115_200)))
         self.console.on_input = lambda: self._wake(_CONSOLE)
+        self.console.on_interrupt = self._wake
         self.pins = Pins(description.get("pins", {}))
         self.pins.on_irq = lambda: self._wake(_IRQ)
         self.i2c = I2cBuses(self.pins.numbers)
@@ -137,6 +138,7 @@ class Board:
         self.on_append: list[Callable[[Appended], None]] = []
         self.on_power: list[Callable[[bool, int], None]] = []
         """Called with (mains present, now) whenever the supply comes or goes."""
+        self.on_boot: list[Callable[[], None]] = []
         self.boots: list[tuple[int, Cause]] = []
         self.powered = False
         self.restore_after_s: float | None = None
@@ -290,6 +292,8 @@ class Board:
             text = _ROM_TEXT.get(cause, "")
             self.console.output(f"ets Jul 29 2019 12:21:46\r\n\r\n{text},boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n".encode())
         self.boots.append((now, cause))
+        for listener in self.on_boot:
+            listener()
         self.log.write(now, f"-- boot {len(self.boots)}: {cause.name.lower()}")
         self._later(now + self.boot_ms * 1000, self._start_program)
 
@@ -510,8 +514,8 @@ class Board:
         else:
             self._park(waiting, until, now)
 
-    def _wake(self, source: int) -> None:
-        """Something has come that a wait may listen to."""
+    def _wake(self, source: int = -1) -> None:
+        """Something has come that a wait may listen to; without a source, that ends every wait."""
         waiting = self._waiting
         if waiting is not None and waiting.sources & source:
             if waiting.timer is not None:
@@ -519,7 +523,7 @@ class Board:
             waiting.timer = self._later(self.clock.now_us, lambda: self._due(self.clock.now_us))
 
     def _ready(self, sources: int, now: int) -> bool:
-        if sources & _CONSOLE and self.console.pending:
+        if self.console.interrupted or (sources & _CONSOLE and self.console.pending):
             return True
         if sources & _IRQ and self.pins.irq_pending:
             return True

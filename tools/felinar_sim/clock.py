@@ -180,6 +180,12 @@ class RealClock:
 
     def run_until(self, when_us: int) -> None:
         self._runner = threading.get_ident()
+        try:
+            self._run(when_us)
+        finally:
+            self._stopping = False
+
+    def _run(self, when_us: int) -> None:
         while not self._stopping:
             with self.lock:
                 while (now := self.now_us) >= self._agenda.next_us():
@@ -203,13 +209,17 @@ class RealClock:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the run, whoever runs it."""
+        """End the run, whoever runs it; when nobody does, the next one ends at once."""
         self._stopping = True
         self._wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._thread = None
-        self._stopping = False
+
+    def join(self) -> None:
+        """End what `start` began, if anything."""
+        if self._thread is not None:
+            self.stop()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it will wake anyway

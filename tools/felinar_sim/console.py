@@ -44,6 +44,7 @@ class Console:
         self.received = 0
         self.garbage_sent = 0
         self.on_input: Callable[[], None] = lambda: None
+        self.on_interrupt: Callable[[], None] = lambda: None
         self._clock = clock
         self._random = random.Random(f"console/{seed}")
         self._listening = False
@@ -53,7 +54,7 @@ class Console:
         self._ring = bytearray()
         self._fetched = 0
         self._interrupt_char = 3
-        self._interrupted = False
+        self.interrupted = False
         self._pulled = False
         self._noise_rate = 0.0
         self._noise_owed = 0.0
@@ -113,7 +114,7 @@ class Console:
         self._ring.clear()
         self._fetched = 0
         self._interrupt_char = 3
-        self._interrupted = False
+        self.interrupted = False
 
     def output(self, data: bytes) -> None:
         """Bytes that the board has sent."""
@@ -131,15 +132,15 @@ class Console:
     def flags(self) -> int:
         """What answers say about the console; an interrupt is told once."""
         flags = _CONSOLE if self._ring else 0
-        if self._interrupted:
-            self._interrupted = False
+        if self.interrupted:
+            self.interrupted = False
             flags |= _INTERRUPT
         return flags
 
     @property
     def pending(self) -> bool:
         """Whether a wait for the console ends now."""
-        return bool(self._ring) or self._interrupted
+        return bool(self._ring)
 
     def fetch(self) -> bytes:
         """Hand the ring's content to the stand-in; it counts as in the ring until the program has read it."""
@@ -177,7 +178,8 @@ class Console:
     def _receive(self, piece: bytes) -> None:
         self.received += len(piece)
         if self._interrupt_char >= 0 and self._interrupt_char in piece:
-            self._interrupted = True
+            self.interrupted = True
+            self.on_interrupt()
             piece = piece.replace(bytes([self._interrupt_char]), b"")
         room = RING - self.waiting
         self.overflowed += max(0, len(piece) - room)

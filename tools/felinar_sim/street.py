@@ -132,7 +132,7 @@ class Street:
         self.app = Path(app)
         self.world = world or World(seed, zone=zone)
         self.seed = seed
-        self._temporary = folder is None
+        self.temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="felinar-street-")) if folder is None else Path(folder)
         description = self._description(fitted, levels)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -193,10 +193,11 @@ class Street:
 
     def close(self) -> None:
         """End all processes and let go of lines and files; a temporary folder goes too."""
-        self.stop()
+        if isinstance(self.clock, RealClock):
+            self.clock.join()
         for pole in self.poles:
             pole.close()
-        if self._temporary:
+        if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def appended(self) -> list[tuple[int, Appended]]:

@@ -46,9 +46,9 @@ class Uart:
         return bool(self._buffer)
 
     def read(self, f: Frame, now: int) -> Answer:
-        """UART_READ: b = bytes; arg 1 asks only how many there are (the status)."""
+        """UART_READ: b = bytes; a = 1 asks only how many there are (the status)."""
         self.ready(now)
-        if f.arg:
+        if f.a:
             return Answer(min(len(self._buffer), 65535))
         data = bytes(self._buffer[: f.b])
         del self._buffer[: f.b]
