@@ -19,9 +19,7 @@ def _number(reader: bits.Reader, span: int) -> int:
     return ones
 
 
-def decode(
-    body: bytes, seq: int, tables: "schema.Tables" = schema.TABLE
-) -> "list[tuple[int, schema.Values]]":
+def decode(body: bytes, seq: int, tables: "schema.Tables" = schema.TABLE) -> "list[tuple[int, schema.Values]]":
     """The reports (seq, values) of a batch whose first one has the given seq.
 
     `tables` is the table of the schema version that the node announced. Raises WireError: "count", "short",

@@ -80,20 +80,17 @@ def walk(
         low = field[4]
         high = field[5]
         rule = field[6]
+        if old:
+            before = old[i]
+            if before is not None and codes and not low <= before <= high:
+                return 2
         if codes and not low <= value <= high:
             return 2
         want = low
         k = 31
         if rule:
             k, want, source, slope, history_k, history, growth = rule
-            if old:
-                before = old[i]
-                if before is not None:
-                    if codes and not low <= before <= high:
-                        return 2
-                    if history_k == -1:
-                        before = None
-            if before is None:
+            if before is None or history_k == -1:
                 if source >= 0:
                     want += (numbers[source] or 0) * slope >> 6
             else:
@@ -303,6 +300,8 @@ def decode(
                 numbers.append(0 if mark == 0 else None)
             steady = bool(old) and not reader.take(1)
             walk(table, first, last, numbers, before, lag, steady, None, None, reader)  # type: ignore[arg-type]
+            if old and not steady and not walk(table, first, last, numbers, before, lag, True, None, [1], None):  # type: ignore[arg-type]
+                raise WireError("coding")
             at = reader.end()
         last += 1
     if at != len(body) and not newer:
