@@ -222,16 +222,17 @@ class App:
         """Run a task for ever; a crash is told and the task begins again."""
         crashes = 0
         while True:
+            began = self.clock.up()
             try:
                 await work()
             except Exception:
                 gc.collect()
-                crashes += 1
+                crashes = 1 if self.clock.up() - began >= _HOUR else crashes + 1
                 try:
                     self.event(schema.EVENT_CRASH, crashes)
                 except Exception:  # the crash may have been in what tells of it
                     self.refused += 1
-            await asyncio.sleep(1 << min(crashes, 5))
+            await asyncio.sleep(1 << min(crashes, 9))
 
     async def run(self) -> None:
         health = self.health

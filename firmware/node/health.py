@@ -50,9 +50,12 @@ class Health:
     """`boot` is this boot's number (1-65535), `crashes` how many crashes in a row came before it."""
 
     def __init__(self, last_boot: int) -> None:
-        """`last_boot` is what the outbox remembers, for a node whose NVS was lost."""
+        """`last_boot` is what the outbox remembers (0 nothing), for a node whose NVS was lost or put back."""
         self._store = store = Store()
-        self.boot = ((store.get("boot") or last_boot) % 65535) + 1
+        boot = store.get("boot")
+        if last_boot and (not boot or (last_boot - boot) % 65536 < 32768):
+            boot = last_boot
+        self.boot = boot % 65535 + 1
         store.set("boot", self.boot)
         self.crashes = store.get("crashes")
         self.reset = _CAUSES.get(machine.reset_cause(), schema.RESET_UNKNOWN)

@@ -10,6 +10,7 @@ from micropython import const
 _START_S = const(20)  # longest start and read that a driver may take
 _LONGEST_S = const(60)  # longest wait before a dead sensor is tried again
 _LOST_AFTER = const(3)  # failures in a row
+_QUIET_S = const(600)  # a sensor that comes and goes is told of no more often
 
 
 class Sensor:
@@ -23,6 +24,8 @@ class Sensor:
         self._on_change = on_change  # called with (event code, index)
         self._device = None
         self._row = 0  # failures in a row
+        self._told = -_QUIET_S  # uptime when its loss was told
+        self._lost = False  # so the host believes
         self._task = None
         self._due = 0  # uptime by which the driver must have come back
         self._cancelled = False
@@ -54,13 +57,17 @@ class Sensor:
         self.errors += 1
         self._row += 1
         self.value.clear()
-        if self._row == _LOST_AFTER:
+        up = self._board.up()
+        if self._row >= _LOST_AFTER and not self._lost and up - self._told >= _QUIET_S:
+            self._told = up
+            self._lost = True
             self._on_change(schema.EVENT_SENSOR_LOST, self._index)
 
     def _worked(self) -> None:
-        if self._row >= _LOST_AFTER:
-            self._on_change(schema.EVENT_SENSOR_BACK, self._index)
         self._row = 0
+        if self._lost:
+            self._lost = False
+            self._on_change(schema.EVENT_SENSOR_BACK, self._index)
 
     async def _run(self, wait_s: int) -> None:
         while True:

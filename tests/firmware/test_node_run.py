@@ -16,9 +16,10 @@ import pytest
 from felinar_sim.board import Cause
 from felinar_sim.clock import VirtualClock
 from felinar_sim.street import Pole, Street
-from felinar_wire import schema
+from felinar_wire import frame, schema, serial
 
 from tests.firmware.node_host import Host
+from tests.support.micropython import FIRMWARE
 
 NIGHT = datetime(2026, 1, 5, 20)
 EVENING = datetime(2026, 1, 5, 18)
@@ -263,6 +264,10 @@ def test_garbage_on_the_line_is_counted_and_survived(start: Starter) -> None:
     with start(report_s=5) as (street, pole, host):
         street.run_for(10)
         for _ in range(60):
+            pole.console.write(serial.encode(chance.choice((b"\0", b"")) + chance.randbytes(chance.randrange(20))))
+            kind = chance.choice((schema.ACK, schema.LAMP_SET, schema.CONFIG, schema.TIME, schema.QUERY))
+            content = frame.pack(kind, 1, 0, chance.randbytes(chance.randrange(12)))
+            pole.console.write(serial.encode(b"\0" + content))
             pole.console.write(chance.randbytes(chance.randrange(1, 200)) + b"\x03\x03\r\n\0" * chance.randrange(3))
             street.run_for(1)
         pole.console.write(b"\0")
@@ -348,6 +353,52 @@ def test_a_corrupt_flash_or_configuration_stops_nothing(start: Starter) -> None:
         assert ("17", 1) in host.events(2)
         assert len(host.reports(2)) == 1, "the default period of five minutes"
         assert pole.lit
+
+
+def test_without_a_partition_it_keeps_in_ram(start: Starter) -> None:
+    with start() as (street, pole, host):
+        pole.cut_power()
+        pole.flash.program(0x8000, bytes(4096))
+        pole.power_on()
+        host.answers = False
+        street.run_for(650)
+        host.answers = True
+        host.send(schema.QUERY, [schema.QUERY_HELLO])
+        street.run_for(100)
+        assert len(host.reports()) >= 11
+        books_balance(pole, host)
+
+
+def test_a_lost_boot_counter_never_gives_a_boot_number_twice(start: Starter) -> None:
+    with start() as (street, pole, host):
+        street.run_for(5)
+        pole.power_cycle(1)
+        street.run_for(10)
+        assert {boot for boot, _ in host.stored} == {1, 2}
+        pole.cut_power()
+        pole.nvs.erase("felinar", "boot")
+        pole.power_on()
+        street.run_for(10)
+        assert {boot for boot, _ in host.stored} == {1, 2, 3}
+
+
+def test_a_task_that_crashes_is_begun_again_and_told(start: Starter, node_app: Path, tmp_path: Path) -> None:
+    """What hits the lamp's own task leaves the lamp lit while it lasts."""
+    app = copy_of(node_app, tmp_path)
+    (app / "node" / "sun.mpy").unlink()
+    source = (FIRMWARE / "node" / "sun.py").read_text()
+    poisoned = source.replace(
+        "    days = ", "    global calls\n    calls += 1\n    assert not 5 < calls < 8\n    days = "
+    )
+    (app / "node" / "sun.py").write_text(poisoned + "\ncalls = 0\n")
+    with start(NOON, app=app) as (street, pole, host):
+        street.run_for(5)
+        assert not pole.lit
+        street.run_for(100)
+        assert [arg for name, arg in host.events() if name == "crash"] == [1, 2]
+        assert not pole.lit
+        assert len(pole.lamp.lit_spans(0, pole.clock.now_us)) == 2, "at boot, and while its task was down"
+        assert len(pole.boots) == 1
 
 
 def test_an_application_that_cannot_start_leaves_the_lamp_lit(start: Starter, node_app: Path, tmp_path: Path) -> None:
