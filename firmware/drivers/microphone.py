@@ -103,7 +103,7 @@ class Microphone:
             self._drained = wait > 0
             await self._b.sleep_ms(wait)
             self._at = self._end = 0
-            if self._poll.poll(0):
+            for _ in self._poll.ipoll(0):
                 self._end = self._i2s.readinto(buffer) >> 2
             if self._end:
                 silent = 0

@@ -87,6 +87,8 @@ SENSORS: list[tuple[dict[str, Any], list[Any]]] = [
     ({"driver": "bh1750", "bus": "i2c0", "address": 0x23}, [pytest.approx(42000, abs=500)]),
     ({"driver": "veml7700", "bus": "i2c0", "address": 0x10}, [pytest.approx(42000, abs=500)]),
     ({"driver": "sps30", "bus": "i2c0", "address": 0x69}, [pytest.approx(v, abs=2.5) for v in (8, 12, 15)]),
+    ({"driver": "pms7003", "bus": "uart1"}, [pytest.approx(v, abs=4) for v in (8, 12, 15)]),
+    ({"driver": "sds011", "bus": "uart1", "period_min": 0}, [pytest.approx(v, abs=4) for v in (12, 15)]),
     ({"driver": "scd41", "bus": "i2c0", "address": 0x62}, [pytest.approx(433, abs=60)]),
     ({"driver": "sgp41", "bus": "i2c0", "address": 0x59}, [pytest.approx(100, abs=60), pytest.approx(1, abs=1)]),
     ({"driver": "sht4x", "bus": "i2c0", "address": 0x44}, [pytest.approx(11.5, abs=0.5), pytest.approx(40, abs=4)]),
