@@ -73,6 +73,7 @@ class Host:
         self.said.append(Got(now, kind, values))
         self.heard.append((now, kind, None))
         if kind == schema.HELLO:
+            assert isinstance(values["boot"], int)
             self.boot = values["boot"]
             if self.answers and self.gives_time:
                 self.send(schema.TIME, [values["nonce"], now // 1_000_000 - schema.EPOCH_UNIX, now // 1000 % 1000])
