@@ -43,6 +43,7 @@ class Hub:
         self._full: dict[int, float] = {view.id: view.full_w for view in store.boards() if view.full_w}
         self._asking: dict[int, list[asyncio.Future[Health]]] = {}
         self._uid: dict[int, str] = {}
+        self._shown: dict[int, api.Reading] = {}
         self._said_conflict: dict[int, float] = {}
         self.commands = Commands(
             store, clock, deliver=self._deliver, withdraw=self._withdraw,
@@ -233,8 +234,18 @@ class Hub:
             pending=pending, name=self.name(node), link=link.url if link else None, firmware=now.firmware,
             schema=now.schema, boot=now.boot, lamp_w=self.full_power(node, now.id),
             health=_health(now.health) if now.health else None,
-            latest=reading(now.latest, now.uid, self.name(node)) if now.latest else None,
+            latest=self._latest(now),
         )  # fmt: skip
+
+    def _latest(self, view: BoardView) -> api.Reading | None:
+        """A board's newest reading; shown once and kept, for a city of them is asked for again and again."""
+        row = view.latest
+        if row is None:
+            return None
+        shown = self._shown.get(view.id)
+        if shown is None or (shown.boot, shown.seq) != (row.boot, row.seq):
+            shown = self._shown[view.id] = reading(row, view.uid, self.name(view.node))
+        return shown
 
 
 def _health(health: Health) -> api.Health:

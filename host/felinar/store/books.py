@@ -68,6 +68,14 @@ _BOARDS = (
 _BOOTS = "board, boot, stored, placed, exact, made, dropped, pending, health_at"
 
 
+def _upsert(table: str, columns: str, key: str, *, fixed: int) -> str:
+    """Enter a row or change it in place, so that no index moves; the first `fixed` columns never change."""
+    names = columns.split(", ")
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names[fixed:])
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
 class Books:
     """Boards by id, the current one of each (node, uid), boots by (board id, boot).
 
@@ -134,7 +142,7 @@ class Books:
     def write(self, connection: sqlite3.Connection) -> None:
         """Write every entry that was handed out since the last `settle`."""
         connection.executemany(
-            f"INSERT OR REPLACE INTO boards ({_BOARDS}) VALUES ({', '.join('?' * 18)})",
+            _upsert("boards", _BOARDS, "id", fixed=4),
             [
                 (
                     b.id, b.node, b.uid, b.life, b.first_heard, b.last_heard, b.boot, b.firmware, b.schema, b.reset,
@@ -145,7 +153,7 @@ class Books:
             ],
         )  # fmt: skip
         connection.executemany(
-            f"INSERT OR REPLACE INTO boots ({_BOOTS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _upsert("boots", _BOOTS, "board, boot", fixed=2),
             [
                 (*key, b.stored.to_bytes(), b.placed, b.exact, b.made, b.dropped, b.pending, b.health_at)
                 for key, b in ((key, self._boots[key]) for key in self._old_boots)
