@@ -157,6 +157,7 @@ class Board:
         self._waiting: _Waiting | None = None
         self._rtc_us = 0  # the real-time clock at uptime 0
         self._rtc_memory = b""
+        self._printed = ""
         self._wdt_us = 0
         self._wdt_due: int | None = None
         self._wdt_timer: Timer | None = None
@@ -463,6 +464,8 @@ class Board:
         assert self._link is not None
         now = self.clock.now_us
         self._up_us = self._uptime(now)
+        if answer.data or answer.status:
+            self.trace.answer(answer.status, answer.data)
         flags = self.console.flags()
         for number, port in self.i2s.items():
             if port.available(now):
@@ -540,7 +543,7 @@ class Board:
     def _table(self) -> dict[int, Callable[[Frame, int], Answer | None]]:
         return {
             Op.HELLO: self._hello, Op.SYNC: lambda f, now: DONE, Op.WAIT: self._wait, Op.EXIT: self._exit,
-            Op.CONSOLE_WRITE: self._console_write, Op.KBD_INTR: self._kbd_intr, Op.LOG: self._log, Op.PROBE: self._probe,
+            Op.CONSOLE_WRITE: self._console_write, Op.KBD_INTR: self._kbd_intr, Op.PROBE: self._probe,
             Op.RANDOM: lambda f, now: Answer(0, self._random.randbytes(f.b)), Op.LEVELS: self._levels,
             Op.PIN_MODE: self.pins.mode, Op.PIN_WRITE: self.pins.write, Op.PIN_READ: self.pins.read, Op.PIN_IRQ: self.pins.irq,
             Op.IRQ_TAKE: self.pins.irq_take, Op.PWM: self.pins.pwm, Op.ADC: self.pins.adc,
@@ -582,6 +585,11 @@ class Board:
         self._boot(Cause.DEEP_SLEEP)
 
     def _console_write(self, f: Frame, now: int) -> Answer:
+        """CONSOLE_WRITE: arg 1 says that it is printed text, which the log keeps too."""
+        if f.arg:
+            *lines, self._printed = (self._printed + f.data.decode(errors="replace")).split("\r\n")
+            for line in lines:
+                self.log.write(now, line)
         took = self.console.sending_us(len(f.data))
         if self.clock.virtual:
             self._later(now + took, lambda: self.console.output(f.data))
@@ -593,10 +601,6 @@ class Board:
 
     def _kbd_intr(self, f: Frame, now: int) -> Answer:
         self.console.interrupt_on(f.a)
-        return DONE
-
-    def _log(self, f: Frame, now: int) -> Answer:
-        self.log.write(now, f.data.decode(errors="replace"))
         return DONE
 
     def _probe(self, f: Frame, now: int) -> Answer:

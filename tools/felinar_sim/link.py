@@ -41,7 +41,6 @@ class Op(IntEnum):
     EXIT = 3
     CONSOLE_WRITE = 4
     KBD_INTR = 5
-    LOG = 6
     PROBE = 7
     RANDOM = 8
     LEVELS = 9
@@ -77,7 +76,7 @@ class Op(IntEnum):
 
 POSTS = frozenset(
     {
-        Op.EXIT, Op.KBD_INTR, Op.LOG, Op.PROBE, Op.PIN_MODE, Op.PIN_WRITE, Op.PIN_IRQ, Op.PWM, Op.COUNTER_SETUP, Op.I2C_SETUP,
+        Op.EXIT, Op.KBD_INTR, Op.PROBE, Op.PIN_MODE, Op.PIN_WRITE, Op.PIN_IRQ, Op.PWM, Op.COUNTER_SETUP, Op.I2C_SETUP,
         Op.I2S_SETUP, Op.I2S_STOP, Op.UART_SETUP, Op.WDT, Op.RTC_SET, Op.RTC_WRITE,
     }
 )  # fmt: skip

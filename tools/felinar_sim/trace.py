@@ -42,6 +42,11 @@ class Trace:
         if data:
             self._hash.update(data)
 
+    def answer(self, status: int, data: bytes) -> None:
+        """What the board was answered."""
+        self._hash.update(b"%d " % status)
+        self._hash.update(data)
+
     def digest(self) -> str:
         """The hash so far, hexadecimal."""
         return self._hash.hexdigest()

@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
 # Everything of asyncio that a task queue takes part in; prints only what does not depend on the clock.
 import asyncio
 
@@ -51,7 +52,7 @@ async def main():
 
     try:
         await asyncio.wait_for(sleeper("slow", 1000), 0.01)
-    except TimeoutError:
+    except asyncio.TimeoutError:
         say("timeout")
     say(await asyncio.wait_for(sleeper("quick", 1), 1))
 

@@ -3,4 +3,4 @@
 import sys
 
 sys.path[:] = [".standin", ".app", ".frozen"]
-import simmain  # noqa: E402, F401 (only now can it be found)
+import simmain  # noqa: F401 (only now can it be found)

@@ -82,7 +82,7 @@ class Text(Raw):
         if isinstance(data, str):
             data = data.encode()
         if data:
-            simlink.ask(_CONSOLE_WRITE, data=data.replace(b"\n", b"\r\n"))
+            simlink.ask(_CONSOLE_WRITE, 1, data=data.replace(b"\n", b"\r\n"))
         return n
 
 

@@ -18,8 +18,8 @@ _INTERRUPT = const(256)
 _TICK_COST = const(3)  # what reading the clock costs in virtual time, µs: a loop that watches it gets on
 _LEAD = const(1000)  # how far a board may run ahead of its last answer, µs
 
-_tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write  # noqa: SIM115 (open as long as the board lives)
-_rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto  # noqa: SIM115
+_tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write
+_rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto
 _request = array("q", (0, 0, 0))
 _answer = array("q", (0, 0))
 

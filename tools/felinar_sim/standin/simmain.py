@@ -4,7 +4,6 @@ import builtins
 import os
 import random
 import sys
-from io import StringIO
 
 import micropython
 import simconsole
@@ -12,7 +11,6 @@ import simlink
 from micropython import const
 
 _KBD_INTR = const(5)
-_LOG = const(6)
 _RANDOM = const(8)
 _SOFT = const(1)
 
@@ -76,10 +74,7 @@ def run():
     except SystemExit:
         simlink.exit(_SOFT)
     except BaseException as e:
-        text = StringIO()
-        sys.print_exception(e, text)
-        simconsole.stdout.write(text.getvalue())
-        simlink.post(_LOG, data=text.getvalue().encode())
+        sys.print_exception(e, simconsole.stdout)
 
 
 def prompt():

@@ -1,0 +1,14 @@
+# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# Wakes every 5 s for a day.
+import asyncio
+
+
+async def main():
+    n = 0
+    for n in range(1, 17280):
+        await asyncio.sleep_ms(5000)
+    await asyncio.sleep_ms(4000)
+    raise RuntimeError("woken %d" % (n + 1))
+
+
+asyncio.run(main())
