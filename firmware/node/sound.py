@@ -31,7 +31,6 @@ _LP2 = const(100)  # / 2^7
 _GAIN = 1.43218462  # the weighting is 1.55999 dB low at 1 kHz, where the A-curve is 0 dB
 
 _STATE = const(18)
-_CROSS = const(7)
 
 
 @micropython.viper
