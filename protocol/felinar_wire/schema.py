@@ -22,60 +22,25 @@ RESULT = 0x17
 QUERY = 0x18
 HELLO = 0x34
 
-# LAMP_SET mode
-MODE_AUTO = 0
-MODE_ON = 1
-MODE_OFF = 2
-MODE_DIM = 3
-
-# LAMP_SET reason
-REASON_OPERATOR = 0
-REASON_SCHEDULE = 1
-REASON_MAINTENANCE = 2
-REASON_EMERGENCY = 3
-
-# RESULT code
-RESULT_APPLIED = 0
-RESULT_REFUSED = 1
-RESULT_EXPIRED = 2
-RESULT_UNKNOWN_KEY = 3
-RESULT_OUT_OF_RANGE = 4
-
-# QUERY what
-QUERY_HELLO = 0
-QUERY_HEALTH = 1
-QUERY_WHOLE = 2  # the node's next reports are to be whole, until they are acknowledged anew
-
-# CONFIG key
-CONFIG_REPORT_S = 1
-
-# HELLO reset cause
-RESET_UNKNOWN = 0
-RESET_POWER = 1
-RESET_BROWNOUT = 2
-RESET_WATCHDOG = 3
-RESET_PANIC = 4
-RESET_UPDATE = 5
-RESET_SOFT = 6
-RESET_DEEPSLEEP = 7
-
-# EVENT code; the argument's meaning stands beside it
-EVENT_BOOT = 1  # reset cause
-EVENT_CLOCK_SET = 2  # step in seconds, clamped
-EVENT_LAMP = 3  # level in % that the lamp was switched to
-EVENT_OVERRIDE = 4  # mode of the override that began, or -1 when it ended
-EVENT_SENSOR_LOST = 5  # position of the sensor in the board file
-EVENT_SENSOR_BACK = 6  # position of the sensor in the board file
-EVENT_DROPPED = 7  # kept messages that the outbox had to drop since the last such event
-EVENT_RELAY_FAILURE = 8  # power in 0.1 W
-EVENT_LAMP_UNEXPECTED_ON = 9  # power in 0.1 W
-EVENT_CYCLING_FAILURE = 10  # cycles counted
-EVENT_LAMP_FAILURE = 11  # power in 0.1 W
-EVENT_DIMMING_FAILURE = 12  # power in 0.1 W
-EVENT_CLEARED = 13  # code of the verdict that was cleared
-EVENT_CRASH = 14  # consecutive crashes
-EVENT_SAFE_MODE = 15  # 1 entered, 0 left
-EVENT_CONFIG_ROLLED_BACK = 16  # key
+# The vocabulary: MODE_AUTO is 0, MODE_ON 1 and so on. A "-" is a number that has no name.
+for _prefix, _names in (
+    ("MODE_", "AUTO ON OFF DIM"),  # LAMP_SET mode
+    ("REASON_", "OPERATOR SCHEDULE MAINTENANCE EMERGENCY"),  # LAMP_SET reason
+    ("RESULT_", "APPLIED REFUSED EXPIRED UNKNOWN_KEY OUT_OF_RANGE"),  # RESULT code
+    ("QUERY_", "HELLO HEALTH WHOLE"),  # QUERY what; WHOLE: the next reports are to be whole until acknowledged anew
+    ("CONFIG_", "- REPORT_S"),  # CONFIG key
+    ("RESET_", "UNKNOWN POWER BROWNOUT WATCHDOG PANIC UPDATE SOFT DEEPSLEEP"),  # HELLO reset cause
+    # EVENT code. Their arguments: BOOT reset cause; CLOCK_SET step in s; LAMP level in %; OVERRIDE its mode, -1 when it
+    # ended; SENSOR_* place in the board file; DROPPED how many; *_FAILURE and *_ON power in 0.1 W, CYCLING_FAILURE
+    # cycles; CLEARED the code that is over; CRASH how many in a row; SAFE_MODE 1 entered, 0 left; CONFIG_* the key.
+    (
+        "EVENT_",
+        "- BOOT CLOCK_SET LAMP OVERRIDE SENSOR_LOST SENSOR_BACK DROPPED RELAY_FAILURE LAMP_UNEXPECTED_ON "
+        "CYCLING_FAILURE LAMP_FAILURE DIMMING_FAILURE CLEARED CRASH SAFE_MODE CONFIG_ROLLED_BACK",
+    ),
+):
+    for _number, _name in enumerate(_names.split()):
+        globals()[_prefix + _name] = _number
 
 # A field: (name, unit, numerator, denominator, minimum, maximum, rule), and one that was appended to a message later also
 # has the schema version that it came with. The physical value is step * numerator / denominator in the unit; numerator 0
@@ -95,7 +60,7 @@ FAR = 3  # from this many seq on a history k that is not negative counts one mor
 
 
 def _n(name: str, bits: int = 16, unit: str = ""):  # type: ignore[no-untyped-def]
-    return (name, unit, 1, 1, 0, (1 << bits) - 1, None)
+    return _f(name, unit, 1, 0, (1 << bits) - 1)
 
 
 def _f(name: str, unit: str, denominator: int, low: int, high: int, *rule: int):  # type: ignore[no-untyped-def]
