@@ -116,7 +116,7 @@ class Group:
 
         Raises WireError, counted: "short", "long", "version", "kind", "address", "clock" (the bound exceeds the
         disclosure delay), "late" (its key may be out already), "early", "replay", "zone", "gap", "chain". Counted
-        later: "tag", "replay", "undisclosed" when a key comes out; "displaced" by another; "unconfirmed".
+        later: "tag", "undisclosed" when a key comes out; "displaced" by another; "unconfirmed".
         """
         return counted(self.counts, self._receive, data, now, bound)  # type: ignore[no-any-return]
 
@@ -172,26 +172,23 @@ class Group:
             if slot >> 6 <= self.chain.at:
                 entries += self._held.pop(slot)[1:]
         events = []
-        for entry in sorted(entries):
+        for entry in sorted(entries):  # in the order of their counters, so that `last` only grows
             counter, message, tag = entry
             address = message[1] << 8 | message[2]
             n = counter >> 8
-            reason = "tag"
             if n not in keys:
-                reason = "undisclosed"
-            elif mac(n, keys[n], message) == tag:
-                reason = "replay"
-                if counter > self.last[address]:
-                    self.last[address] = counter
-                    if entry == self._on:
-                        self._on = None
-                    kind = message[0] & 63
-                    body = message[13:]
-                    if kind == KEY_DISCLOSE:
-                        self.chain.next = (int.from_bytes(body[16:20], "big"), body[20:36])
-                    events.append(("verified", kind, address, counter, body))
-                    continue
-            count(self.counts, reason)
+                count(self.counts, "undisclosed")
+            elif mac(n, keys[n], message) != tag:
+                count(self.counts, "tag")
+            else:
+                self.last[address] = counter
+                if entry == self._on:
+                    self._on = None
+                kind = message[0] & 63
+                body = message[13:]
+                if kind == KEY_DISCLOSE:
+                    self.chain.next = (int.from_bytes(body[16:20], "big"), body[20:36])
+                events.append(("verified", kind, address, counter, body))
         return events
 
     def poll(self, now: int) -> "tuple[str, int, int, int, bytes] | None":

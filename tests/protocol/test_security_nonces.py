@@ -186,6 +186,30 @@ def test_host_store_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ho
             talk(host, node)
 
 
+def test_a_restored_host_whose_clock_repeats_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same join answered twice in the same millisecond, by a host that forgot: still not the same key."""
+    host = Host(tmp_path)
+    node = Node(5, host.store.provision(5))
+    host.store.backup(tmp_path / "copy.db")
+    with watched(monkeypatch):
+        request = node.boot()
+        first = host.keyring.answer(request)
+        node.accept(first)
+        talk(host, node)
+        host.crash()
+        (tmp_path / "copy.db").replace(host.path)
+        for leftover in ("keys.db-wal", "keys.db-shm"):
+            (tmp_path / leftover).unlink(missing_ok=True)
+        host.start()
+        second = host.keyring.answer(request)
+        assert second[5:10] == first[5:10]
+        assert second[10:12] != first[10:12]
+        with pytest.raises(WireError, match=r"tag|replay"):
+            node.open(host.keyring.seal(5, LAMP_SET, b"x"))
+        with pytest.raises(WireError, match="tag"):
+            host.keyring.open(node.seal(REPORT, b"x"))
+
+
 def test_node_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(tmp_path)
     node = Node(5, host.store.provision(5))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from felinar.keys import Broadcast, KeyStoreError
-from felinar_wire import WireError, schema, tesla
+from felinar_wire import WireError, frame, schema, tesla
 from felinar_wire.clock import Clock
+from felinar_wire.session import nonce
 from felinar_wire.tesla import Group
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,19 @@ def test_the_bound_of_the_clock() -> None:
     with pytest.raises(WireError, match="early"):
         street.hear(street.beacon(N + 2), N + 1, ms=9499, bound=500)
     assert street.counts == {"clock": 1, "late": 2, "early": 1}
+
+
+def test_a_clock_that_is_put_back_opens_no_door() -> None:
+    street = Street()
+    for n in range(N, N + 3):
+        street.hear(street.beacon(n), n)
+    key = street.sender._of_day(N)
+    body = street.beacon(N + 2)[5:-8]
+    counter = N << 8 | 9
+    tag = tesla.mac(N, key, nonce(tesla.BEACON, CITY, counter & 0xFFFFFFFF) + body)
+    forged = frame.pack(tesla.BEACON, CITY, counter & 0xFFFF, body + tag, frame.SEALED)
+    with pytest.raises(WireError, match="late"):
+        street.hear(forged, N + 1)  # in time by this clock, but the key has been heard
 
 
 def test_midnight_with_an_announcement() -> None:
