@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,3 +189,39 @@ def test_boards_run_in_the_order_of_their_moments(start: Start) -> None:
 
 def test_causes_are_the_chips_numbers() -> None:
     assert [int(c) for c in Cause] == [1, 2, 3, 4, 5]
+
+
+def test_a_program_that_only_asks_gets_on(start: Start) -> None:
+    bench = start("from machine import Pin\nn = 0\nwhile True: n += Pin(27, Pin.IN).value()", boot_ms=10)
+    bench.run(0.02)
+    assert 1000 < bench.board.trace.count < 40_000
+
+
+def test_boards_end_with_their_simulator(start: Start, tmp_path: Path) -> None:
+    """Killed with SIGKILL, the simulator leaves no process behind, whatever its programs make of errors."""
+    program = "import time\nwhile True:\n  try: time.sleep(0.01)\n  except BaseException: pass\n"
+    (tmp_path / "main.py").write_text(program)
+    script = (
+        "import sys, pathlib\nfrom felinar_sim.board import Board\nfrom felinar_sim.clock import RealClock\n"
+        "here = pathlib.Path(sys.argv[1])\nclock = RealClock()\nboard = Board('b', here, clock, app=here, description={}, boot_ms=0)\n"
+        "board.power_on()\nclock.run_for(0.2)\nprint(board._process.pid, flush=True)\nclock.run_for(3600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as simulator:
+        assert simulator.stdout
+        pid = int(simulator.stdout.readline())
+        simulator.kill()
+    for _ in range(200):
+        if not _alive(pid):
+            return
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the board's process lives on")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -53,7 +53,7 @@ def test_an_impossible_board_is_refused(tmp_path: Path, old: str, new: str, faul
 
 
 def test_an_unknown_board_lists_the_known_ones() -> None:
-    with pytest.raises(board.BoardError, match="known boards: .*sim"):
+    with pytest.raises(board.BoardError, match=r"known boards: .*sim"):
         board.find(BOARDS, "nonesuch")
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks, each a module with `figures()`: `python -m felinar_bench NAME [--json]`."""

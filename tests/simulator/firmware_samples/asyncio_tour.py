@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# ruff: noqa: RUF006, UP041
 # Everything of asyncio that a task queue takes part in; prints only what does not depend on the clock.
 import asyncio
 

@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# ruff: noqa: B007, UP031
 # Wakes every 5 s for a day.
 import asyncio
 

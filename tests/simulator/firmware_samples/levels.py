@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# ruff: noqa: B905, RUF007, UP031
 # Takes 20 s of injected levels from the driver that the simulator puts beside the application's own.
 import asyncio
 

@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# ruff: noqa: RUF006
 # Uses everything that could differ between two runs: random numbers, heap, sets of objects, time, console.
 import asyncio
 import gc

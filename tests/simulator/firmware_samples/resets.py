@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B905, PT017, RUF006, RUF007, UP031, UP041
+# ruff: noqa: PT017
 # Tells what the past has left, then resets itself in the way that a byte on the console asks for.
 import sys
 import time

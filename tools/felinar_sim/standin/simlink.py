@@ -49,7 +49,11 @@ def post(op, arg=0, a=0, b=0, data=None):
     _request[2] = a
     sent = cost
     taken = 0
-    if _tx(_request) != 24 or (data and _tx(data) != len(data)):
+    try:
+        _tx(_request)
+        if data:
+            _tx(data)
+    except OSError:
         _gone()
 
 
