@@ -8,7 +8,7 @@ DEMO_SECONDS ?= 0
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs clean
+.PHONY: help setup demo test lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,9 +44,6 @@ lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything
 format: $(READY) ## format the sources
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
-
-docs: $(READY) ## generate what is generated in docs/
-	$(BIN)/python -m felinar_docs protocol
 
 clean: ## remove what was built (the environment stays)
 	rm -rf build dist run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

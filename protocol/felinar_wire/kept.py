@@ -33,6 +33,7 @@ def pack(boot: int, seq: int, session_boot: int, body: bytes, expect: int = 0, l
 
 
 try:
-    from felinar_wire._kept_host import unpack, unpack_lag  # noqa: F401 (the receiver's half)
+    from felinar_wire._kept_host import unpack as unpack  # the receiver's half
+    from felinar_wire._kept_host import unpack_lag as unpack_lag
 except ImportError:
     pass  # a node's build leaves it out: nobody sends kept messages to a node

@@ -93,7 +93,10 @@ def _protobuf() -> Any:
     for number, field in enumerate(FIELDS, 1):
         signed = field[4] < 0
         report.field.add(
-            name=field[0], number=number, label=kind.LABEL_OPTIONAL, type=kind.TYPE_SINT32 if signed else kind.TYPE_UINT32
+            name=field[0],
+            number=number,
+            label=kind.LABEL_OPTIONAL,
+            type=kind.TYPE_SINT32 if signed else kind.TYPE_UINT32,
         )
     batch = file.message_type.add(name="Batch")
     batch.field.add(

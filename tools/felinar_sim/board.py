@@ -45,7 +45,6 @@ _NVS_NOT_FOUND = 4354  # 0x1102
 _NVS_INVALID_LENGTH = 4364  # 0x110c
 _REAL_PATIENCE_US = 500  # in real time, what takes less than this is answered at once
 _RTC_MEMORY = 2048
-_LEAST_US = 1  # every answer takes some time, so that a program that only asks gets on
 _ROM_TEXT = {
     1: "rst:0x1 (POWERON_RESET)", 2: "rst:0xc (SW_CPU_RESET)", 3: "rst:0x8 (TG1WDT_SYS_RESET)", 4: "rst:0x5 (DEEPSLEEP_RESET)",
 }  # fmt: skip
@@ -444,7 +443,7 @@ class Board:
         return self._answer(answer, now)
 
     def _answer(self, answer: Answer, now: int) -> bool:
-        due = now + (answer.took_us or _LEAST_US)
+        due = now + answer.took_us
         clock = self.clock
         if isinstance(clock, VirtualClock):
             if due > now:

@@ -61,8 +61,10 @@ class UART(io.IOBase):
                 return at or None
 
     def _more(self):
-        if self._timeout > 0:
-            simlink.wait(simlink.uptime() + self._timeout * 1000, self.sim_source)
+        # The flag may be old: what the last wait saw can have been read since.
+        if self._timeout <= 0:
+            return 0
+        simlink.wait(simlink.uptime() + self._timeout * 1000, self.sim_source)
         return simlink.flags & self.sim_source
 
     def read(self, n=-1):
