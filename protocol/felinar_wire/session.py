@@ -69,7 +69,8 @@ class Session:
         Raises WireError, counted: "short", "long", "version", "address", "kind" (not in the table), "old" (64 or more
         behind the newest, or no counter at all), "replay", "tag".
         """
-        return counted(self.counts, self._open, data)
+        kind, counter, body = counted(self.counts, self._open, data)
+        return kind, counter, body
 
     def _open(self, data: bytes) -> tuple[int, int, bytes]:
         kind, address, low, payload = frame.unpack(data, 1)

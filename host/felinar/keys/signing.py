@@ -15,7 +15,7 @@ from pathlib import Path
 from struct import pack, unpack
 
 import msgspec
-import pyhsslms  # type: ignore[import-untyped]
+import pyhsslms
 from felinar_wire import lms
 
 from felinar.keys.interface import KeyStoreError
