@@ -458,8 +458,8 @@ class Board:
                     self._later(due, lambda: self._finish(answer))
                     return False
                 clock.now_us = due
-        elif answer.took_us > _REAL_PATIENCE_US:
-            self._later(due, lambda: self._finish(answer))
+        elif took > _REAL_PATIENCE_US:
+            self._later(now + took, lambda: self._finish(answer))
             return False
         return self._send(answer)
 
