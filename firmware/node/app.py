@@ -53,6 +53,7 @@ class App:
         self._told = 0  # drops that an event has told of
         self._told_at = -_HOUR
         self._report_s = self.config.report_s
+        self._reported = -1  # time of the last report that has one
         self._slot = None  # the period under way: its number, by wall clock or uptime
         self._lamp_told = 100
         self._mode_told = 0
@@ -85,6 +86,8 @@ class App:
         gc.collect()
         values = self.period.close()
         up = self.clock.up()
+        if time is not None:
+            self._reported = time
         values[0] = time
         now = self.clock.now()
         values[1] = up if time is None or now is None else up - now + time
@@ -118,7 +121,9 @@ class App:
         if not seconds and self._report_s:
             for sensor in self.sensors:
                 sensor.end()
-            self._report(self.clock.now())
+            time = self.clock.now()
+            if time is None or time > self._reported:  # else the period has only just begun
+                self._report(time)
         elif seconds and not self._report_s:
             self._start_sensors()
         self._report_s = seconds

@@ -64,6 +64,12 @@ class Daemon:
             process.kill()
             process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, as when the machine's memory runs out. Entering again starts it anew."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def client(self) -> Client:
         """A new connection to the daemon."""
         return Client(find(Config(data_dir=str(self._data))))
