@@ -116,11 +116,14 @@ def test_killed_at_any_moment_no_leaf_is_used_twice(folder: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert process.stdout
         for _ in range(lines):
-            used.append(int(process.stdout.readline(), 16))
+            if line := process.stdout.readline():
+                used.append(int(line, 16))
         process.kill()
         used += [int(line, 16) for line in process.stdout.read().split() if len(line) == 8]
         process.wait()
         process.stdout.close()
+        if not UpdateSigner(folder, SECRET).remaining:
+            break  # it signs ahead of the reader: on a busy machine the small key is soon used up
     assert len(used) >= 10
     assert len(set(used)) == len(used)
     if UpdateSigner(folder, SECRET).remaining:
