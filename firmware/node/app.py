@@ -20,7 +20,6 @@ from node.period import Period
 from node.sampler import Sensor
 from node.uplink import Uplink
 
-_EVENT_BAD_CONFIG = const(17)  # number of values in the configuration that could not be used
 _HOUR = const(3600)
 _IDLE_S = const(10)
 
@@ -246,7 +245,7 @@ class App:
         if health.crashes:
             self.event(schema.EVENT_CRASH, health.crashes)
         if self.config.bad:
-            self.event(_EVENT_BAD_CONFIG, len(self.config.bad))
+            self.event(schema.EVENT_BAD_CONFIG, len(self.config.bad))
         self._start_sensors()
         self._talking = asyncio.create_task(self._guard(self.line.run))
         await self._guard(self._tick)

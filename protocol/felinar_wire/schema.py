@@ -32,11 +32,12 @@ for _prefix, _names in (
     ("RESET_", "UNKNOWN POWER BROWNOUT WATCHDOG PANIC UPDATE SOFT DEEPSLEEP"),  # HELLO reset cause
     # EVENT code. Their arguments: BOOT reset cause; CLOCK_SET step in s; LAMP level in %; OVERRIDE its mode, -1 when it
     # ended; SENSOR_* place in the board file; DROPPED how many; *_FAILURE and *_ON power in 0.1 W, CYCLING_FAILURE
-    # cycles; CLEARED the code that is over; CRASH how many in a row; SAFE_MODE 1 entered, 0 left; CONFIG_* the key.
+    # cycles; CLEARED the code that is over; CRASH how many in a row; SAFE_MODE 1 entered, 0 left; CONFIG_* the key;
+    # BAD_CONFIG how many values of the configuration could not be used.
     (
         "EVENT_",
         "- BOOT CLOCK_SET LAMP OVERRIDE SENSOR_LOST SENSOR_BACK DROPPED RELAY_FAILURE LAMP_UNEXPECTED_ON "
-        "CYCLING_FAILURE LAMP_FAILURE DIMMING_FAILURE CLEARED CRASH SAFE_MODE CONFIG_ROLLED_BACK",
+        "CYCLING_FAILURE LAMP_FAILURE DIMMING_FAILURE CLEARED CRASH SAFE_MODE CONFIG_ROLLED_BACK BAD_CONFIG",
     ),
 ):
     for _number, _name in enumerate(_names.split()):
