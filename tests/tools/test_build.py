@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,9 @@ def test_every_board_file_is_sound(path: Path) -> None:
         ("size = 0x20000", "size = 0x200000", "ends behind the 4 MB"),
         ('bus = "i2s0"', 'bus = "i2s7"', "no pins are named i2s7_*"),
         ("address = 0x69", "address = 0x23", "share address 0x23"),
+        ("counter = 0", 'counter = 0\npins = ["power_cf", "nowhere", "power_sel"]', "no pin called 'nowhere'"),
+        ("counter = 0", "counter = 0\ngain = 0", "> 0.0"),
+        ("rate = 48000", "rate = 48000\nperiod_ms = 1", ">= 100"),
         ("flash_mb = 4", 'flash_mb = "four"', "Expected `int`"),
         ("flash_mb = 4", "flash_mb = 4\nflash = 4", "unknown field `flash`"),
         ("[board]", "[board", "Expected"),
@@ -50,6 +54,28 @@ def test_an_impossible_board_is_refused(tmp_path: Path, old: str, new: str, faul
         board.load(path)
     assert fault in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_whatever_a_driver_looks_up_may_stand_in_a_board_file() -> None:
+    drivers = BOARDS.parent / "firmware" / "drivers"
+    looked_up = {
+        key
+        for source in [*drivers.glob("*.py"), drivers.parent / "node" / "sampler.py"]
+        for key in re.findall(r"""entry(?:\.get\(|\[)"(\w+)\"""", source.read_text())
+    }
+    assert {"driver", "bus", "address", "period_ms", "dbfs", "fields"} <= looked_up
+    assert looked_up <= set(board.Fitted.__struct_fields__)
+
+
+def test_settings_of_a_sensor_reach_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    settings = 'counter = 0\nperiod_ms = 2000\npins = ["power_cf", "power_cf1", "power_sel"]\ndivider = 1961\nshunt_uohm = 2000\ngain = 1.02\n'
+    path.write_text(SIM.replace("counter = 0\n", settings))
+    fitted = json.loads(board.node_json(board.load(path)))["fitted"]
+    assert fitted[-1] == {
+        "driver": "bl0937", "counter": 0, "period_ms": 2000, "pins": ["power_cf", "power_cf1", "power_sel"], "divider": 1961,
+        "shunt_uohm": 2000, "gain": 1.02,
+    }  # fmt: skip
 
 
 def test_an_unknown_board_lists_the_known_ones() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -31,14 +31,26 @@ class Partition(msgspec.Struct, forbid_unknown_fields=True):
     size: int
 
 
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
 class Fitted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One part on the board: the driver that reads it and the bus it hangs on."""
+    """One part on the board: the driver that reads it, the bus it hangs on, and what drivers understand beside (docs/adding-a-sensor.md)."""
 
     driver: str
     bus: str | None = None
-    address: int | None = None
-    rate: int | None = None
-    counter: int | None = None
+    address: Annotated[int, msgspec.Meta(ge=0x08, le=0x77)] | None = None
+    period_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] | None = None
+    rate: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    dbfs: Annotated[float, msgspec.Meta(ge=-60, le=0)] | None = None
+    altitude_m: Annotated[int, msgspec.Meta(ge=0, le=5000)] | None = None
+    period_min: Annotated[int, msgspec.Meta(ge=0, le=30)] | None = None
+    fields: list[str] | None = None
+    counter: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    pins: list[str] | None = None
+    divider: _Positive | None = None
+    shunt_uohm: _Positive | None = None
+    gain: _Positive | None = None
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -175,6 +187,9 @@ def _fitted_faults(board: Board) -> list[str]:
     for part in board.fitted:
         if part.bus is not None and not any(name.startswith(part.bus + "_") for name in board.pins):
             found.append(f"fitted {part.driver}: no pins are named {part.bus}_*")
+        for pin in part.pins or ():
+            if pin not in board.pins:
+                found.append(f"fitted {part.driver}: there is no pin called {pin!r}")
         if part.address is not None and part.bus is not None:
             other = places.setdefault((part.bus, part.address), part.driver)
             if other != part.driver:
