@@ -71,10 +71,10 @@ def test_the_leaf_is_on_disk_before_the_signature_is_made(folder: Path, monkeypa
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(pyhsslms.LmotsPrivateKey, "sign", watched_sign)
     signer.sign(b"m")
-    assert order == ["leaf", "seen", "sign"]
+    assert order == ["leaf.new", folder.name, "seen", "sign"]
 
 
-@pytest.mark.parametrize("fails_at", [1, 2])
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
 def test_a_disk_that_fails_costs_a_leaf_at_most(folder: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int) -> None:
     signer = UpdateSigner(folder, SECRET)
     used = {leaf(signer.sign(b"m"))}

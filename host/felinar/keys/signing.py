@@ -105,38 +105,50 @@ class UpdateSigner:
         return signature
 
     def _spend(self) -> int:
-        with self._locked() as file:
-            leaf = self._next(file)
+        with self._locked() as seen:
+            leaf = self._next(seen)
             if leaf >> self._key.height:
                 raise KeyStoreError(
                     "The signing key has no signature left.", "Make a new one; nodes need its public half."
                 )
-            _put(file, _record(leaf + 1))
-            if _get(file) != (leaf + 1, 0):
-                raise KeyStoreError(
-                    f"{self._folder / 'leaf'} did not keep what was written to it.", "Replace the disk."
-                )
-            self._note(file, leaf + 1)
+            self._advance(leaf + 1)
+            self._note(seen, leaf + 1)
             return leaf
 
-    def _note(self, file: int, leaf: int) -> None:
-        seen = os.open(self._folder / "seen", os.O_RDWR)
+    def _advance(self, leaf: int) -> None:
+        # A new file in the old one's place. A write into the file would not do: killed at its very start it changes
+        # the file's time and nothing else, and then the key looks restored.
+        new = self._folder / "leaf.new"
+        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _put(seen, _record(leaf, os.fstat(file).st_ctime_ns))
+            _put(file, _record(leaf))
+            kept = _get(file) == (leaf, 0)
         finally:
-            os.close(seen)
+            os.close(file)
+        if not kept:
+            raise KeyStoreError(f"{new} did not keep what was written to it.", "Replace the disk.")
+        os.replace(new, self._folder / "leaf")
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
-    def _next(self, file: int) -> int:
+    def _note(self, seen: int, leaf: int) -> None:
+        _put(seen, _record(leaf, (self._folder / "leaf").stat().st_ctime_ns))
+
+    def _next(self, seen: int) -> int:
         # The next leaf, if the two files agree on it. After a cut between their writes `leaf` is one ahead.
-        leaf, _ = _get(file)
-        seen = os.open(self._folder / "seen", os.O_RDONLY)
+        file = os.open(self._folder / "leaf", os.O_RDONLY)
         try:
-            number, changed = _get(seen)
+            leaf, _ = _get(file)
+            now = os.fstat(file).st_ctime_ns
         finally:
-            os.close(seen)
+            os.close(file)
+        number, changed = _get(seen)
         if leaf == number + 1:
-            self._note(file, leaf)
-        elif leaf != number or os.fstat(file).st_ctime_ns != changed:
+            self._note(seen, leaf)
+        elif leaf != number or now != changed:
             raise KeyStoreError(
                 f"The signing key in {self._folder} was copied or restored: it may have signed since.",
                 "It must not sign again. Make a new key, and give the nodes its public half.",
@@ -146,16 +158,16 @@ class UpdateSigner:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         try:
-            file = os.open(self._folder / "leaf", os.O_RDWR)
+            seen = os.open(self._folder / "seen", os.O_RDWR)
         except OSError as error:
             raise KeyStoreError(f"The signing key in {self._folder} can't be used: {error.strerror}.") from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
+            fcntl.flock(seen, fcntl.LOCK_EX)
+            yield seen
         except OSError as error:
             raise KeyStoreError(f"The signing key in {self._folder} can't be used: {error.strerror}.") from error
         finally:
-            os.close(file)
+            os.close(seen)
 
 
 def _record(leaf: int, changed: int = 0) -> bytes:
