@@ -71,7 +71,7 @@ def senml_json(reports: Sequence[Report]) -> bytes:
 def senml_cbor(reports: Sequence[Report]) -> bytes:
     """SenML in CBOR with its integer labels and units; whole numbers as integers, others in the shortest exact float32."""
     records = _senml(reports, (-3, 0, 1, 2, 6), lambda one: one if isinstance(one, int) else _Float32(one))
-    return cbor2.dumps(records, default=lambda encoder, one: encoder.fp.write(b"\xfa" + one.bytes))
+    return cbor2.dumps(records, default=lambda encoder, one: encoder.write(b"\xfa" + one.bytes))
 
 
 class _Float32:
@@ -136,7 +136,7 @@ def cayenne_lpp(reports: Sequence[Report]) -> bytes:
         frame.add_digital_input(17, int(values["relay"]))
         frame.add_percentage(18, int(values["dim"]))
         frame.add_analog_input(19, values["power"])
-        frame.add_by_type(131, 20, values["energy"] / 1000)
+        frame.add_energy(20, values["energy"] / 1000)
         frame.add_voltage(21, values["mv"] / 1000)
         frame.add_analog_input(22, values["rssi"])
         out += bytes(frame)
