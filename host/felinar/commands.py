@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -145,7 +146,10 @@ class Commands:
         self._pick = pick
         self._open: dict[int, Record] = {}
         self._trials: dict[int, _Trial] = {}
-        self._unsaved: dict[int, Record] = {}
+        self._saving: dict[
+            int, tuple[Record, Future[None]]
+        ] = {}  # what the store does not hold yet, with the newest attempt
+        self._saving_lock = threading.Lock()  # the store answers from its own thread
         self._previous: dict[tuple[int, int], int] = {}
         self._last_id, self._last_wire = store.last_ids()
         self.totals: dict[str, int] = {}
@@ -163,9 +167,12 @@ class Commands:
         """What is to be sent to a node that has just been found, oldest first."""
         return [WireOrder.of(c) for c in self._open.values() if c.node == node and c.state in ("stored", "sent")]
 
-    def get(self, id: int) -> Record | None:
-        """An open command."""
-        return self._open.get(id)
+    def fresh(self) -> dict[int, Record]:
+        """Commands that the store may not know as they are now: the open ones, and those whose last change it has not kept
+        yet. Take it before the store is read, and prefer it."""
+        with self._saving_lock:
+            saving = {id: command for id, (command, _) in self._saving.items()}
+        return {**saving, **self._open}
 
     async def lamp(self, node: int, order: LampOrder) -> Record:
         """Store a lamp command and send it. CommandError for what makes no sense, StoreError if it can't be kept."""
@@ -251,7 +258,9 @@ class Commands:
     def tick(self) -> None:
         """Let time act: commands that nobody can receive any more, and those that ended before they were measured."""
         now = self._clock.now().unix
-        for command in list(self._unsaved.values()):
+        with self._saving_lock:
+            failed = [command for command, attempt in self._saving.values() if attempt.done() and attempt.exception()]
+        for command in failed:
             self._save(command)
         for command in [c for c in self._open.values() if now >= c.expires]:
             if command.state == "acknowledged":
@@ -328,13 +337,16 @@ class Commands:
         self._changed(command)
 
     def _save(self, command: Record) -> None:
-        self._unsaved.pop(command.id, None)
+        def done(attempt: Future[None]) -> None:
+            with self._saving_lock:
+                newest = self._saving.get(command.id)
+                if attempt.exception() is None and newest is not None and newest[1] is attempt:
+                    del self._saving[command.id]
 
-        def done(future: Future[None]) -> None:
-            if future.exception() is not None:
-                self._unsaved.setdefault(command.id, command)
-
-        self._store.put_command(_row(command)).add_done_callback(done)
+        attempt = self._store.put_command(_row(command))
+        with self._saving_lock:
+            self._saving[command.id] = command, attempt
+        attempt.add_done_callback(done)
 
     def _count(self, command: Record, before: str | None) -> None:
         if before is not None:

@@ -100,12 +100,13 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
 
     @get("/v1/commands")
     async def get_commands(node: FromQuery[int | None] = None, limit: Limit = 100) -> list[api.Command]:
+        fresh = hub.commands.fresh()
         rows = await asyncio.wrap_future(store.read_commands(node=node, open_only=False, limit=limit))
-        return [(hub.commands.get(row.id) or from_row(row)).view() for row in rows]
+        return [(fresh.get(row.id) or from_row(row)).view() for row in rows]
 
     @get("/v1/commands/{id:int}")
     async def get_command(id: FromPath[int]) -> api.Command:
-        if found := hub.commands.get(id):
+        if found := hub.commands.fresh().get(id):
             return found.view()
         row = await asyncio.wrap_future(store.read_command(id))
         if row is None:

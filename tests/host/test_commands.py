@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -216,7 +217,7 @@ def test_open_commands_survive_a_restart_of_the_daemon(tmp_path: Path, desk: Des
     try:
         assert [order.id for order in again.commands.waiting(1)] == [waiting.wire_id, sent.wire_id]
         assert again.commands.waiting(2) == []
-        found = again.commands.get(other.id)
+        found = again.commands.fresh().get(other.id)
         assert found is not None
         assert found.state == "acknowledged"
         newer = again.lamp("off")
@@ -240,6 +241,20 @@ def test_a_state_that_could_not_be_saved_is_saved_later(desk: Desk) -> None:
     desk.store._writer._retry_at = 0.0
     desk.commands.tick()
     assert desk.stored(command.id).state == "acknowledged"
+
+
+def test_a_command_is_told_as_it_is_while_the_store_is_still_writing(desk: Desk) -> None:
+    command = desk.lamp("on")
+    going_on = threading.Event()
+    desk.store._writer.submit(lambda _: going_on.wait(10))
+    desk.answer(command, schema.RESULT_REFUSED)
+    row = desk.store.read_command(command.id).result(10)
+    assert row is not None
+    assert from_row(row).state == "stored"
+    assert desk.commands.fresh()[command.id].state == "refused"
+    going_on.set()
+    assert desk.stored(command.id).state == "refused"
+    assert desk.commands.fresh() == {}
 
 
 @pytest.mark.parametrize(
