@@ -5,15 +5,13 @@ import gc
 
 import machine
 import micropython
-from drivers.dimmer import Dimmer
-from drivers.relay import Relay
 from felinar_wire import codec, schema
 from micropython import const
 
 from node import board as boards
 from node.config import Config
 from node.health import Health
-from node.lamp import Policy
+from node.lighting import Lighting
 from node.line import Line
 from node.outbox import Outbox, OutboxError
 from node.period import Period
@@ -29,7 +27,7 @@ _running = None
 def light() -> None:
     """Light the lamp, whatever else is broken."""
     if _running:
-        _running.output(100)
+        _running.lamp.output(100)
 
 
 class App:
@@ -38,12 +36,11 @@ class App:
     def __init__(self) -> None:
         global _running
         board = self.board = boards.Board(boards.find("board.json") or {})
-        self.relay = Relay(board, "relay", board.normally_closed) if board.has("relay") else None
-        self.dimmer = Dimmer(board) if board.has("dim") else None
+        self.lamp = Lighting(board, self.event)
         _running = self
         self.clock = board.clock
         self.config = Config(boards.find("config.json"))
-        self.policy = Policy(self.config)
+        self.lamp.use(self.config)
         self.outbox = Outbox(boards.partition("outbox"))
         self.health = Health(self.outbox.last_boot)
         self.boot = self.health.boot
@@ -54,8 +51,6 @@ class App:
         self._report_s = self.config.report_s
         self._reported = -1  # time of the last report that has one
         self._slot = None  # the period under way: its number, by wall clock or uptime
-        self._lamp_told = 100
-        self._mode_told = 0
         self.period = Period()
         self.sensors = [Sensor(i, entry, board, self.period, self.event) for i, entry in enumerate(board.fitted)]
         self.line = Line(board, self._take)
@@ -77,6 +72,10 @@ class App:
         self._keep(schema.EVENT, [self.clock.now(), self.clock.up(), code, argument])
 
     @property
+    def policy(self):
+        return self.lamp.policy
+
+    @property
     def dropped(self) -> int:
         return self.outbox.dropped + self.refused
 
@@ -90,8 +89,8 @@ class App:
         values[0] = time
         now = self.clock.now()
         values[1] = up if time is None or now is None else up - now + time
-        values[_RELAY] = int(self.policy.level > 0)
-        values[_DIM] = self.policy.level
+        values[_DIM] = level = self.policy.level
+        values[_RELAY] = int(level > 0)
         self._keep(schema.REPORT, values)
         dropped = self.dropped
         if dropped > self._told and up - self._told_at >= _HOUR:
@@ -113,7 +112,7 @@ class App:
     def override(self, mode: int, level: int, ttl: int, fade: int) -> None:
         up = self.clock.up()
         self.policy.override(mode, level, ttl, fade, up)
-        self._lamp(up, self.clock.now())
+        self.lamp.step(up, self.clock.now(), self.sensors)
 
     def set_period(self, seconds: int) -> None:
         """Report every so many seconds until the next boot; 0 reports what there is and stops sampling."""
@@ -150,34 +149,6 @@ class App:
                 values[i] = min(values[i], 65535)
         return values
 
-    # The lamp
-
-    def output(self, level: int) -> None:
-        """Drive relay and dimmer. The relay is written each time, so that a disturbed output is put right."""
-        if self.relay:
-            self.relay.set(level > 0)
-        if self.dimmer and level and level != self.dimmer.level:
-            self.dimmer.set(level)
-
-    def _lamp(self, up: int, time) -> None:
-        level = 100
-        try:
-            level = self.policy.decide(up, time, self._lux())
-        finally:  # a policy that fails leaves the lamp lit
-            self.output(level)
-        if self.policy.mode != self._mode_told:
-            self._mode_told = self.policy.mode
-            self.event(schema.EVENT_OVERRIDE, self._mode_told or -1)
-        if level != self._lamp_told and self.policy.steady:
-            self._lamp_told = level
-            self.event(schema.EVENT_LAMP, level)
-
-    def _lux(self):
-        for sensor in self.sensors:
-            if "lux" in sensor.value:
-                return sensor.value["lux"]
-        return None
-
     # Running
 
     def _start_sensors(self) -> None:
@@ -190,9 +161,9 @@ class App:
 
     def _work(self) -> None:
         up = self.clock.up()
-        self._lamp(up, self.clock.now())
+        time = self.clock.now()
+        self.lamp.step(up, time, self.sensors)
         if self._report_s:
-            time = self.clock.now()
             now = up if time is None else time
             slot = now // self._report_s
             if self._slot is None:
