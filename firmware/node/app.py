@@ -90,6 +90,7 @@ class App:
         now = self.clock.now()
         values[1] = up if time is None or now is None else up - now + time
         values[_DIM] = level = self.policy.level
+        values[_DOUBT] = 0
         values[_RELAY] = int(level > 0)
         self._keep(schema.REPORT, values)
         dropped = self.dropped
@@ -144,6 +145,7 @@ class App:
             gc.mem_free(),
             outbox.free,
         ]
+        values += [None] * (len(schema.fields(schema.HEALTH)) - len(values))
         for i in range(4, 9):
             if i != 7:
                 values[i] = min(values[i], 65535)
@@ -227,6 +229,7 @@ class App:
 
 _RELAY = schema.index(schema.REPORT, "relay")
 _DIM = schema.index(schema.REPORT, "dim")
+_DOUBT = schema.index(schema.REPORT, "doubt")
 
 
 def main() -> None:

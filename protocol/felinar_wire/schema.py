@@ -15,30 +15,40 @@ BATCH = 0x01
 EVENT = 0x02
 HEALTH = 0x03
 LAMP_SET = 0x10
+SCHEDULE = 0x11
 CONFIG = 0x12
 TIME = 0x14
 ACK = 0x15
+TIME_REQ = 0x16
 RESULT = 0x17
 QUERY = 0x18
 HELLO = 0x34
+# Of a frozen layout in whole bytes, which stands in `core` with those of classes 2 and 3; their CRC is 1.
+CONFIG_PART = 0x13
+REKEY = 0x19
 
 # The vocabulary: MODE_AUTO is 0, MODE_ON 1 and so on. A "-" is a number that has no name.
 for _prefix, _names in (
     ("MODE_", "AUTO ON OFF DIM"),  # LAMP_SET mode
     ("REASON_", "OPERATOR SCHEDULE MAINTENANCE EMERGENCY"),  # LAMP_SET reason
-    ("RESULT_", "APPLIED REFUSED EXPIRED UNKNOWN_KEY OUT_OF_RANGE"),  # RESULT code
+    ("RESULT_", "APPLIED REFUSED EXPIRED UNKNOWN_KEY OUT_OF_RANGE INVALID MISSING"),  # RESULT code; MISSING: parts
     ("QUERY_", "HELLO HEALTH WHOLE"),  # QUERY what; WHOLE: the next reports are to be whole until acknowledged anew
     ("CONFIG_", "- REPORT_S"),  # CONFIG key
     ("RESET_", "UNKNOWN POWER BROWNOUT WATCHDOG PANIC UPDATE SOFT DEEPSLEEP"),  # HELLO reset cause
     # EVENT code. Their arguments: BOOT reset cause; CLOCK_SET step in s; LAMP level in %; OVERRIDE its mode, -1 when it
     # ended; SENSOR_* place in the board file; DROPPED how many; *_FAILURE and *_ON power in 0.1 W, CYCLING_FAILURE
     # cycles; CLEARED the code that is over; CRASH how many in a row; SAFE_MODE 1 entered, 0 left; CONFIG_* the key;
-    # BAD_CONFIG how many values of the configuration could not be used.
+    # BAD_CONFIG how many values of the configuration could not be used; SENSOR_DOUBT place, over with SENSOR_BACK.
     (
         "EVENT_",
         "- BOOT CLOCK_SET LAMP OVERRIDE SENSOR_LOST SENSOR_BACK DROPPED RELAY_FAILURE LAMP_UNEXPECTED_ON "
-        "CYCLING_FAILURE LAMP_FAILURE DIMMING_FAILURE CLEARED CRASH SAFE_MODE CONFIG_ROLLED_BACK BAD_CONFIG",
+        "CYCLING_FAILURE LAMP_FAILURE DIMMING_FAILURE CLEARED CRASH SAFE_MODE CONFIG_ROLLED_BACK BAD_CONFIG "
+        "CONFIG_TRIED CONFIG_KEPT SENSOR_DOUBT",
     ),
+    (
+        "DOUBT_",
+        "LIGHT PARTICLES CO2 GAS CLIMATE PRESSURE SOUND POWER",
+    ),  # bits of REPORT doubt: values there, not to be trusted
 ):
     for _number, _name in enumerate(_names.split()):
         globals()[_prefix + _name] = _number
@@ -101,6 +111,7 @@ TABLE = {
         _f("energy", "Wh", 1, 0, 0x3FFFFFFF, 19, 0, -1, 0, 0, -21, 36000),
         _f("mv", "mV", 1, 0, 30000, 5, 12000, -1, 0, 3, -1, 0),
         _f("rssi", "dBm", 1, -150, 0, 4, -93, -1, 0, 1, -1, 0),
+        _f("doubt", "", 1, 0, 255, 0, 0, -1, 0, -3, -1, 0),
     ),
     EVENT: (_TIME, _n("up", 30, "s"), _n("code", 8), _f("arg", "", 1, -32768, 32767)),
     HEALTH: (
@@ -113,6 +124,15 @@ TABLE = {
         _n("sensor_errors"),
         _n("heap_free", 30, "B"),
         _n("blocks_free"),
+        _n("heap_low", 30, "B"),
+        _f("drift", "ppm", 10, -10000, 10000),
+        _n("erases", 30),
+        _n("switches", 30),
+        _n("lamp_h", 20, "h"),
+        _n("crashes", 8),
+        _n("safe", 1),
+        _n("config"),
+        _n("trial", 1),
     ),
     HELLO: (
         _n("schema", 8),
@@ -130,6 +150,7 @@ TABLE = {
         _n("last", 30),
     ),
     TIME: (_NONCE, _TIME, _f("ms", "ms", 1, 0, 999)),
+    TIME_REQ: (_NONCE,),
     QUERY: (_n("what", 4),),
     ACK: (_BOOT, _n("base", 30), _n("bitmap", 32)),
     LAMP_SET: (
@@ -139,6 +160,16 @@ TABLE = {
         _f("fade", "s", 1, 0, 3600),
         _n("ttl", 20, "s"),
         _n("reason", 4),
+    ),
+    # Program `number` of the lamp: from these minutes of the day on these levels, on nights that begin on one of `days` (a
+    # bit each, Monday the lowest) from one date to another, 100 * month + day. No minutes: there is no such program.
+    SCHEDULE: tuple(
+        [_ID, _n("number", 4), _n("days", 7), _f("from", "", 1, 101, 1231), _f("to", "", 1, 101, 1231)]
+        + [
+            _f(n + str(i), u, 1, 0, m)
+            for i in range(1, 7)
+            for n, u, m in (("minute", "min", 1439), ("level", "%", 100))
+        ]
     ),
     CONFIG: (_ID, _n("key", 8), _f("value", "", 1, -0x20000000, 0x1FFFFFFF)),
     RESULT: (_ID, _n("code", 4), _LEVEL, _n("relay", 1)),
@@ -173,7 +204,9 @@ _crcs: "dict[int, int]" = {}
 
 
 def crc(kind: int) -> int:
-    """`checksum` of a kind in this table, kept once made; KeyError for a kind that it lacks."""
+    """`checksum` of a kind in this table, kept once made, 1 of a frozen one; KeyError for a kind that it lacks."""
+    if kind in (CONFIG_PART, REKEY):
+        return 1
     if kind not in _crcs:
         _crcs[kind] = checksum(kind, TABLE)
     return _crcs[kind]

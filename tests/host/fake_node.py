@@ -90,7 +90,8 @@ class FakeNode:
             self._send_payload(kind, kept.pack(boot, seq, self.boot, body))
 
     def health(self) -> None:
-        self._send(schema.HEALTH, [self.up, self.boot, self.made, 0, len(self.outbox), 0, 0, 90_000, 20])
+        told = [self.up, self.boot, self.made, 0, len(self.outbox), 0, 0, 90_000, 20]
+        self._send(schema.HEALTH, [*told, *[None] * (len(schema.fields(schema.HEALTH)) - len(told))])
 
     def take(self) -> bytes:
         """The bytes that it has put on the line since the last call."""

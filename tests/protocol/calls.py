@@ -1,6 +1,6 @@
 """One call into felinar_wire from plain data, the same under CPython and MicroPython; bytes travel as hex."""
 
-from felinar_wire import WireError, batch, bits, codec, frame, kept, scale, schema, serial
+from felinar_wire import WireError, batch, bits, codec, core, frame, kept, scale, schema, serial
 
 try:
     from felinar import wire_batch
@@ -50,6 +50,12 @@ def _call(name: str, args: list) -> object:
         return scale.millilux(args[0])
     if name == "crc":  # kind
         return schema.crc(args[0])
+    if name == "core":  # layout, values, those that are bytes as hex
+        given = [bytes.fromhex(value) if isinstance(value, str) else value for value in args[1]]
+        return _hex(core.encode(args[0], given))
+    if name == "uncore":  # layout, bytes
+        found = core.decode(args[0], bytes.fromhex(args[1]))
+        return [_hex(value) if isinstance(value, bytes) else value for value in found]
     if name == "expected":  # counter, first seq
         return kept.expected(args[0], args[1])
     raise ValueError(name)

@@ -11,14 +11,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from felinar_wire import frame, schema, serial
+from felinar_wire import core, frame, schema, serial
 
 from tests.protocol import calls
 
 ROOT = Path(__file__).resolve().parents[2]
 R = schema.REPORT
 PLAIN = [
-    90000000, 86400, 299, 42, 51, 91, 445, 76, 1, 78, 856, 10089, 523, 686, 550, 505, 469, 1, 60, 245, 704381, 12049, -100,
+    90000000, 86400, 299, 42, 51, 91, 445, 76, 1, 78, 856, 10089, 523, 686, 550, 505, 469, 1, 60, 245, 704381, 12049, -100, 0,
 ]  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def corpus() -> list[list[int]]:
     with (ROOT / "tools" / "felinar_bench" / "data" / "reports_r.csv").open() as file:
         rows = list(csv.DictReader(file))
     return [
-        [int(row["t"]) - schema.EPOCH_UNIX if name == "time" else int(row[name]) for name in names]
+        [int(row["t"]) - schema.EPOCH_UNIX if name == "time" else int(row.get(name, 0)) for name in names]
         for row in rows[:40] + rows[576:600] + rows[1000:1040]
     ]
 
@@ -106,14 +106,15 @@ def forms() -> list[dict[str, Any]]:
         ("nothing changed but the time", later, PLAIN),
         ("the clock was set back", [PLAIN[0] - 7, PLAIN[1] + 300, *PLAIN[2:]], PLAIN),
         ("another period", [PLAIN[0] + 60, PLAIN[1] + 60, *PLAIN[2:]], PLAIN),
+        ("values became doubtful", [*later[:23], 1 << schema.DOUBT_PARTICLES | 1 << schema.DOUBT_SOUND], PLAIN),
         ("the lamp went off", [*later[:17], 0, 0, 4, *later[20:]], PLAIN),
         ("the same are missing in both", [PLAIN[0] + 300, PLAIN[1] + 300, *gone[2:]], gone),
         ("some went missing", gone, PLAIN),
         ("some came back", PLAIN, gone),
         ("one saturated, and the host held a number", back, gone),
         ("one saturated in both", back, back),
-        ("all missing, then there", PLAIN, [None] * 23),
-        ("all there, then missing", [None] * 23, PLAIN),
+        ("all missing, then there", PLAIN, [None] * len(PLAIN)),
+        ("all there, then missing", [None] * len(PLAIN), PLAIN),
         ("from the lowest to the highest", [f[5] for f in schema.fields(R)], [f[4] for f in schema.fields(R)]),
         ("from the highest to the lowest", [f[4] for f in schema.fields(R)], [f[5] for f in schema.fields(R)]),
     ):
@@ -128,7 +129,7 @@ def forms() -> list[dict[str, Any]]:
         batch = [[seq, rows[start + i]] for i, seq in enumerate(seqs)]
         out.append(written := vector(f"batch: {about}", "batch", batch))
         out.append(vector(f"batch: {about}", "unbatch", written["result"], seqs[0]))
-    mixed = [[1, PLAIN], [2, gone], [3, back], [4, later], [5, [None] * 23]]
+    mixed = [[1, PLAIN], [2, gone], [3, back], [4, later], [5, [None] * len(PLAIN)]]
     out.append(written := vector("batch: values go missing and come back", "batch", mixed))
     out.append(vector("batch: values go missing and come back", "unbatch", written["result"], 1))
     out += [
@@ -193,6 +194,38 @@ def frames() -> list[dict[str, Any]]:
     return out
 
 
+def frozen() -> list[dict[str, Any]]:
+    out = []
+    names = {
+        kind: name for name, kind in {**vars(schema), **vars(core)}.items() if name.isupper() and isinstance(kind, int)
+    }
+    layouts = [(names[kind], layout) for kind, layout in core.LAYOUT.items()]
+    layouts += [(f"serial type {kind}", layout) for kind, layout in core.BRIDGE.items()]
+    for name, layout in layouts:
+        low: list[Any] = []
+        high: list[Any] = []
+        for i, (_, code) in enumerate(core.fields(layout)):
+            n = core.size(code)
+            half = 1 << 8 * n - 1 if code.islower() else 0
+            low.append(-half if code.isalpha() else bytes(max(n, 0)).hex())
+            high.append((1 << 8 * n) - 1 - half if code.isalpha() else bytes(range(i, i + (n if n > 0 else 9))).hex())
+        for about, values in ((f"{name}, lowest", low), (f"{name}, highest", high)):
+            out.append(written := vector(about, "core", layout, values))
+            out.append(vector(about, "uncore", layout, written["result"]))
+        if not layout.endswith("*"):
+            out.append(vector(f"{name}, a byte too many", "uncore", layout, written["result"] + "00"))
+        out.append(vector(f"{name}, too few values", "core", layout, low[:-1]))
+        out.append(vector(f"{name}, nothing", "uncore", layout, ""))
+    out += [
+        vector("a number beyond its bytes", "core", "a B", [256]),
+        vector("a number below its bytes", "core", "a b", [-129]),
+        vector("a key too short", "core", "a 16", ["00" * 15]),
+        vector("bytes where a number belongs", "core", "a B", ["00"]),
+        vector("a number where bytes belong", "core", "a *", [1]),
+    ]
+    return out
+
+
 def lines() -> list[dict[str, Any]]:
     out = []
     for about, data in (
@@ -240,6 +273,7 @@ COVERS = {
     "messages": "Every kind of message: edges of each field, missing and saturated values, bodies to refuse, CRCs, numbers.",
     "forms": "A report whole, against a report that is held, and in batches; bodies of the recorded corpus.",
     "frames": "Headers and the identity of kept messages, their limits, and what must be refused.",
+    "core": "Messages of whole bytes: joins, groups, updates, long configurations, and what a bridge says.",
     "serial": "COBS and CRC-32 on a serial line, block edges, faults on the line and how they are counted.",
     "scale": "The logarithmic scale of light.",
 }
@@ -247,7 +281,7 @@ COVERS = {
 
 def main() -> None:
     content = {
-        "messages": messages() + numbers() + FOUND, "forms": forms(), "frames": frames(), "serial": lines(), "scale": light()
+        "messages": messages() + numbers() + FOUND, "forms": forms(), "frames": frames(), "core": frozen(), "serial": lines(), "scale": light()
     }  # fmt: skip
     for name, vectors in content.items():
         header = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from felinar_wire import schema
+from felinar_wire import core, schema
 
 KINDS = sorted(schema.TABLE)
 Values = list[int | str | None]
@@ -27,6 +27,23 @@ def value(rng: random.Random, field: Any, special: float = 0.05) -> int | str | 
 def values(rng: random.Random, kind: int) -> Values:
     special = rng.choice([0.0, 0.0, 0.02, 0.3])
     return [value(rng, field, special) for field in schema.fields(kind)]
+
+
+LAYOUTS = [*core.LAYOUT.values(), *core.BRIDGE.values()]
+
+
+def frozen(rng: random.Random, layout: str) -> list[int | str]:
+    """Values of a message of whole bytes: numbers at the edges or anywhere in their range, bytes as hex."""
+    out: list[int | str] = []
+    for _, code in core.fields(layout):
+        n = core.size(code)
+        if code.isalpha():
+            low = -(1 << 8 * n - 1) if code.islower() else 0
+            high = low + (1 << 8 * n) - 1
+            out.append(rng.choice([low, high, 0, rng.randint(low, high)]))
+        else:
+            out.append(rng.randbytes(n if n >= 0 else rng.choice([0, 1, 200])).hex())
+    return out
 
 
 def later(rng: random.Random, kind: int, old: Values) -> Values:

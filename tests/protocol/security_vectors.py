@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from felinar.keys import Broadcast, UpdateSigner, core
-from felinar_wire import WireError, frame, join, tesla
+from felinar.keys import Broadcast, UpdateSigner
+from felinar_wire import WireError, core, frame, join, tesla
 from felinar_wire.aes import Ccm, cmac, derive
 from felinar_wire.hmac import hmac
 from felinar_wire.session import Session, nonce
@@ -131,15 +131,9 @@ def joins() -> dict[str, Any]:
     ):
         root = bytes((address + 17 * i) & 255 for i in range(16))
         request = join.request(root, address, counter, schema, boot)
-        host_nonce = core.encode(
-            join.JOIN_ACC, time=now // 1000, quarters=now % 1000 // 4, random=draw, slot=0, slot_map=0, key=bytes(16)
-        )[:7]
+        plain = [now // 1000, now % 1000 // 4, draw, slot, slot_map, bytes(range(100, 116))]
+        host_nonce, inner = (body := core.encode(core.LAYOUT[join.JOIN_ACC], plain))[:7], body[7:]
         up, down = join.keys(root, address, counter, host_nonce)
-        fields = {
-            "time": now // 1000, "quarters": now % 1000 // 4, "random": draw, "slot": slot, "slot_map": slot_map,
-            "key": bytes(range(100, 116)),
-        }  # fmt: skip
-        inner = core.encode(join.JOIN_ACC, **fields)[7:]
         front = nonce(join.JOIN_ACC, address, counter)
         answer = frame.pack(join.JOIN_ACC, address, counter, host_nonce + Ccm(down).seal(front, inner, 8), frame.SEALED)
         node = Session(address, up, down, lambda kind: 0x1234, {})
@@ -233,9 +227,7 @@ def tesla_day() -> dict[str, Any]:
         elif data == b"beacon":
             data = sender.beacon(city, now, now - 40, 3, 40, b"\x80")
         elif data in (b"thief", b"zone"):
-            fields = core.encode(
-                tesla.GROUP_LAMP, id=99, mode=1, level=100, fade=0, ttl=6, reason=0, zone_tag=bytes(8)
-            )[:8]
+            fields = core.encode(core.LAYOUT[tesla.GROUP_LAMP], [99, 1, 100, 0, 6, 0, bytes(8)])[:8]
             counter = n << 8 | (77 if data == b"thief" else 78)
             front = nonce(tesla.GROUP_LAMP, street, counter & 0xFFFFFFFF)
             tag = cmac(zone if data == b"thief" else bytes(16), front + fields)[:8]

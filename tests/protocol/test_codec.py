@@ -71,12 +71,12 @@ def test_batch_of_255() -> None:
     ("rows", "reason"),
     [
         ([], "count"),
-        ([(i, [None] * 23) for i in range(256)], "count"),
-        ([(1, [None] * 23), (1, [None] * 23)], "order"),
-        ([(2, [None] * 23), (1, [None] * 23)], "order"),
-        ([(1, [None] * 23), (258, [None] * 23)], "order"),
+        ([(i, [None] * 24) for i in range(256)], "count"),
+        ([(1, [None] * 24), (1, [None] * 24)], "order"),
+        ([(2, [None] * 24), (1, [None] * 24)], "order"),
+        ([(1, [None] * 24), (258, [None] * 24)], "order"),
         ([(1, [None] * 22)], "values"),
-        ([(1, [0.5] * 23)], "type"),
+        ([(1, [0.5] * 24)], "type"),
     ],
 )
 def test_bad_batch_is_refused(rows: list[tuple[int, messages.Values]], reason: str) -> None:
@@ -164,8 +164,8 @@ def test_nothing_may_be_cut_off_or_added(kind: int) -> None:
         (schema.QUERY, [1.0], "type"),
         (schema.QUERY, ["other"], "type"),
         (schema.QUERY, [b"\1"], "type"),
-        (schema.REPORT, [0.0] * 23, "type"),
-        (schema.REPORT, [1] * 22 + [float("nan")], "type"),
+        (schema.REPORT, [0.0] * 24, "type"),
+        (schema.REPORT, [1] * 23 + [float("nan")], "type"),
     ],
 )
 def test_what_is_no_message_is_refused(kind: int, values: messages.Values, reason: str) -> None:
@@ -195,8 +195,8 @@ def test_arithmetic_with_a_saturated_value_fails_loudly() -> None:
 
 
 def test_what_a_sender_holds_beyond_its_range_is_what_the_host_holds() -> None:
-    old: messages.Values = [10, 10, 5000, *[300] * 20]  # lux beyond 1300: the host holds OVER
-    new: messages.Values = [310, 310, 400, *[300] * 20]
+    old: messages.Values = [10, 10, 5000, *[300] * 21]  # lux beyond 1300: the host holds OVER
+    new: messages.Values = [310, 310, 400, *[300] * 21]
     body = codec.encode(schema.REPORT, new, old, 1)
     held = codec.decode(schema.REPORT, codec.encode(schema.REPORT, old))
     assert held[2] == schema.OVER

@@ -17,7 +17,9 @@ from tests.support.micropython import PROTOCOL, ROOT, Worker, run
 
 HERE = Path(__file__).parent
 PATH = (PROTOCOL, ROOT / "host" / "felinar", HERE)
-FILES = [ROOT / "tests" / "vectors" / f"{name}.json" for name in ("messages", "forms", "frames", "serial", "scale")]
+FILES = [
+    ROOT / "tests" / "vectors" / f"{name}.json" for name in ("messages", "forms", "frames", "core", "serial", "scale")
+]
 MANY = settings(
     max_examples=130, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -84,6 +86,19 @@ def test_batches(node: Worker, seed: int) -> None:
     found = agree(node, [["unbatch", [a["result"], b[0][0]]] for a, b in zip(answers, rows, strict=True)])
     for batch, answer in zip(rows, found, strict=True):
         assert answer["result"] == [[seq, messages.seen(messages.schema.REPORT, values)] for seq, values in batch]
+
+
+@given(SEED)
+@settings(MANY, max_examples=40)
+def test_frozen_messages(node: Worker, seed: int) -> None:
+    """Messages of whole bytes come back as they were; other bytes are read, or refused, alike."""
+    rng = random.Random(seed)
+    layouts = rng.choices(messages.LAYOUTS, k=20)
+    given = [messages.frozen(rng, layout) for layout in layouts]
+    written = agree(node, [["core", list(pair)] for pair in zip(layouts, given, strict=True)])
+    read = agree(node, [["uncore", [layout, a["result"]]] for layout, a in zip(layouts, written, strict=True)])
+    assert [answer["result"] for answer in read] == given
+    agree(node, [["uncore", [layout, rng.randbytes(rng.randrange(40)).hex()]] for layout in layouts])
 
 
 @given(SEED)

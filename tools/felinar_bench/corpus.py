@@ -18,5 +18,5 @@ def nodes() -> list[list[Report]]:
     with FILE.open(newline="") as file:
         for row in csv.DictReader(file):
             row["time"] = str(int(row["t"]) - schema.EPOCH_UNIX)
-            found.setdefault(row["node"], []).append([int(row[name]) for name in names])
+            found.setdefault(row["node"], []).append([int(row.get(name, 0)) for name in names])
     return list(found.values())

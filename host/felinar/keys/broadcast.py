@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import pack
 
-from felinar_wire import frame, tesla
+from felinar_wire import core, frame, tesla
 from felinar_wire.aes import cmac
 from felinar_wire.hmac import hmac
 from felinar_wire.session import nonce
 
-from felinar.keys import core
 from felinar.keys.interface import KeyStoreError
 
 
@@ -77,14 +76,8 @@ class Broadcast:
     def beacon(self, address: int, now: int, at: int, slot_map: int, first: int, bits: bytes) -> bytes:
         """A BEACON: acknowledges slots from `first` on, a bit each, and discloses the key of two intervals ago."""
         n = self._discloses(now, at)
-        body = core.encode(
-            tesla.BEACON,
-            key=self._of_day(n - 2),
-            slot_map=slot_map,
-            ms=at % tesla.INTERVAL,
-            first=first,
-            bits=bits,
-        )
+        layout = core.LAYOUT[tesla.BEACON]
+        body = core.encode(layout, [self._of_day(n - 2), slot_map, at % tesla.INTERVAL, first, bits])
         data = self._frame(tesla.BEACON, address, n, body)
         self._disclosed = max(self._disclosed, n - 2)
         return data
@@ -94,7 +87,7 @@ class Broadcast:
         n = self._discloses(now, at)
         first = (n // tesla.DAY + 1) * tesla.DAY
         begins = self._chain(first // tesla.DAY)[0]
-        body = core.encode(tesla.KEY_DISCLOSE, key=self._of_day(n - 2), first=first, next=begins)
+        body = core.encode(core.LAYOUT[tesla.KEY_DISCLOSE], [self._of_day(n - 2), first, begins])
         data = self._frame(tesla.KEY_DISCLOSE, address, n, body)
         self._disclosed = max(self._disclosed, n - 2)
         return data
@@ -104,16 +97,8 @@ class Broadcast:
     ) -> bytes:
         """A GROUP_LAMP: `mode` and `reason` as in LAMP_SET, level in %, fade in s (0-255), ttl in units of 10 s."""
         n = at // tesla.INTERVAL
-        fields = core.encode(
-            tesla.GROUP_LAMP,
-            id=number,
-            mode=mode,
-            level=level,
-            fade=fade,
-            ttl=ttl,
-            reason=reason,
-            zone_tag=b"",
-        )[:-8]
+        layout = core.LAYOUT[tesla.GROUP_LAMP]
+        fields = core.encode(layout, [number, mode, level, fade, ttl, reason, bytes(8)])[:-8]
         # The frame's number is part of what the zone tag covers, so it is looked up before `_frame` takes it.
         counter = n << 8 | self._numbers.get((address, n), 0)
         front = nonce(tesla.GROUP_LAMP, address, counter & 0xFFFFFFFF)
