@@ -1,27 +1,34 @@
 """The receiver's half of `kept`: takes the identity of a kept message off its payload."""
 
-from felinar_wire import kept
 from felinar_wire.errors import WireError
 
 
 def unpack_lag(payload: bytes, session_boot: int, expect: int = 0) -> "tuple[int, int, int, bytes]":
     """(boot, seq, lag, body) of a payload. Raises WireError: "short", "range", "coding" (not the shortest way)."""
-    how = payload[0] >> 4 if payload else 0
-    at = 7 if how == 15 else 3 if how == 14 else 1
-    if len(payload) < at:
+    if not payload:
         raise WireError("short")
+    how = payload[0] >> 4
+    at = 1
+    back = how
     boot = session_boot
-    if how == 15:
-        boot = payload[1] << 8 | payload[2]
-        seq = int.from_bytes(payload[3:7], "big")
-    else:
-        seq = expect - how
+    if how > 13:
+        at = 3 if how == 14 else 7
+        if len(payload) < at:
+            raise WireError("short")
+        near = payload[1] << 8 | payload[2]
         if how == 14:
-            seq = expect - ((payload[1] << 8 | payload[2]) + 32768 & 65535) + 32768
-    lag = payload[0] & 15
-    if kept.pack(boot, seq, session_boot, b"", expect, lag) != payload[:at]:
-        raise WireError("coding")
-    return boot, seq, lag, payload[at:]
+            back = (near ^ 32768) - 32768
+            near = 0 <= back < 14
+        else:
+            boot = near
+            back = expect - int.from_bytes(payload[3:7], "big")
+            near = boot == session_boot and -32768 <= back < 32768
+        if near:
+            raise WireError("coding")
+    seq = expect - back
+    if not 0 <= seq < 0x40000000:
+        raise WireError("range")
+    return boot, seq, payload[0] & 15, payload[at:]
 
 
 def unpack(payload: bytes, session_boot: int, expect: int = 0) -> "tuple[int, int, bytes]":

@@ -20,12 +20,14 @@ class Composed:
         n = len(plain)
         q = 15 - len(nonce)
         first = bytes((tag - 2 << 2 | q - 1 | ((aad and 64) or 0),))
-        return self._mac(b"".join((first, nonce, n.to_bytes(q, "big"), aad, plain, _ZERO[: -n & 15])))  # type: ignore
+        return self._mac(b"".join((first, nonce, n.to_bytes(q, "big"), aad, plain, bytes(-n & 15))))  # type: ignore
 
     def _flip(self, nonce: bytes, data: bytes) -> bytes:
         # `data` has one block, the tag's, in front of the text.
         n = len(data)
-        front = bytes((14 - len(nonce),)) + nonce + _ZERO[: 13 - len(nonce)]
+        front = b"\1" + nonce
+        if len(nonce) < 13:
+            front = bytes((14 - len(nonce),)) + nonce + _ZERO[: 13 - len(nonce)]
         stream = self._ecb(front.join(_COUNT[: n + 31 >> 4]))
         return (int.from_bytes(data, "big") ^ int.from_bytes(stream[:n], "big")).to_bytes(n, "big")
 
@@ -36,7 +38,7 @@ class Composed:
 
     def open(self, nonce: bytes, data: bytes, tag: int, aad: bytes = b""):  # type: ignore[no-untyped-def]
         """The plain text, or None when the tag is not right."""
-        out = self._flip(nonce, data[-tag:] + _ZERO[tag:] + data[:-tag])
+        out = self._flip(nonce, data[-tag:] + bytes(16 - tag) + data[:-tag])
         plain = out[16:]
         return plain if self._tag(nonce, plain, tag, aad)[:tag] == out[:tag] else None
 

@@ -82,9 +82,7 @@ def walk(
         rule = field[6]
         if old:
             before = old[i]
-            if before is not None and codes and not low <= before <= high:
-                return 2
-        if codes and not low <= value <= high:
+        if codes and not (low <= value <= high and (before is None or low <= before <= high)):
             return 2
         want = low
         k = 31
@@ -119,10 +117,6 @@ def walk(
                 want = low
             elif want > high:
                 want = high
-        room = want - low
-        above = high - want
-        if above < room:
-            room = above
         if reader:
             rest = 0
             if k >= 0:
@@ -140,14 +134,13 @@ def walk(
                         if not acc >> held & 1:
                             break
                         ones += 1
-                    acc &= (1 << held) - 1
                 if ones < 8 and k <= held:
                     held -= k
-                    rest = ones << k | acc >> held
+                    rest = ones << k | acc >> held & (1 << k) - 1
                     acc &= (1 << held) - 1
                 else:
                     reader.at = at
-                    reader.acc = acc
+                    reader.acc = acc & (1 << held) - 1
                     reader.held = held
                     if ones < 8:
                         rest = ones << k | reader.take(k)
@@ -158,24 +151,34 @@ def walk(
                     at = reader.at
                     acc = reader.acc
                     held = reader.held
+            if rest:
                 if rest > high - low:
                     raise WireError("range")
-            if rest > room + room:
-                rest -= room
-                if rest > above:
-                    rest = -rest
-            elif rest & 1:
-                rest = -(rest + 1 >> 1)
-            else:
-                rest >>= 1
+                room = want - low
+                above = high - want
+                if above < room:
+                    room = above
+                if rest > room + room:
+                    rest -= room
+                    if rest > above:
+                        rest = -rest
+                elif rest & 1:
+                    rest = -(rest + 1 >> 1)
+                else:
+                    rest >>= 1
             numbers[i] = want + rest
             continue
         rest = value - want
-        if rest < 0:
-            rest = -rest
-            rest = rest + rest - 1 if rest <= room else rest + room
-        else:
-            rest = rest + rest if rest <= room else rest + room
+        if rest:
+            room = want - low
+            above = high - want
+            if above < room:
+                room = above
+            if rest < 0:
+                rest = -rest
+                rest = rest + rest - 1 if rest <= room else rest + room
+            else:
+                rest = rest + rest if rest <= room else rest + room
         if codes is None:
             parameters[i] = rest  # type: ignore[index]
         elif k < 0:
@@ -295,9 +298,13 @@ def decode(
             numbers.append(None)
         else:
             reader = bits.Reader(body, at)
-            marks += get_marks(reader, usual[first:last])
-            for mark in marks[first:]:
-                numbers.append(0 if mark == 0 else None)
+            plain = last - first == len(table)
+            found = get_marks(reader, usual if plain else usual[first:last])
+            if plain and not _special(found):
+                numbers = found  # the common case spares two lists
+            else:
+                marks += found
+                numbers += [None if mark else mark for mark in found]
             steady = bool(old) and not reader.take(1)
             walk(table, first, last, numbers, before, lag, steady, None, None, reader)  # type: ignore[arg-type]
             if old and not steady and not walk(table, first, last, numbers, before, lag, True, None, [1], None):  # type: ignore[arg-type]
