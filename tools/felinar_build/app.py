@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from felinar_build import board as boards
+from felinar_build import modules
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = modules.ROOT
 OPTIMISE = "-O2"
 """Assertions and __debug__ go, line numbers stay: a crash log from a pole must name the line."""
+WIRE_OPTIMISE = "-O3"
+"""Line numbers go too in felinar_wire: its functions are pure, so that the name of one and the message that it could not
+take suffice to replay a fault on a desktop; and it is 7 % smaller without."""
 
 
 class BuildError(Exception):
@@ -30,10 +34,15 @@ def mpy_cross() -> str:
     return found
 
 
+def optimise(place: str) -> str:
+    """The optimisation that a module is compiled with, by its place on the node."""
+    return WIRE_OPTIMISE if place.startswith("felinar_wire/") else OPTIMISE
+
+
 def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
-    """Compile one MicroPython source; `name` is the file name that tracebacks show."""
+    """Compile one MicroPython source; `name` is its place on the node, which tracebacks show."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = [mpy_cross(), f"-march={arch}", OPTIMISE, "-s", name, "-o", str(target), str(source)]
+    command = [mpy_cross(), f"-march={arch}", optimise(name), "-s", name, "-o", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()
@@ -41,40 +50,39 @@ def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
 
 
 def sources(board: boards.Board) -> Iterable[tuple[Path, str]]:
-    """Every file that a board needs, as (source, path on the node). Drivers that are not fitted stay at home."""
-    firmware, protocol = ROOT / "firmware", ROOT / "protocol"
-    drivers = driver_modules(board)
-    for file in sorted((firmware / "node").glob("*.py")):
-        yield file, f"node/{file.name}"
-    for file in sorted((firmware / "drivers").glob("*.py")):
-        if file.stem in drivers:
-            yield file, f"drivers/{file.name}"
-    for file in sorted((protocol / "felinar_wire").glob("*.py")):
-        yield file, f"felinar_wire/{file.name}"
-    yield firmware / "main.py", "main.py"
+    """Every file that a lamp node on this board loads, as (source, place on the node); main.py is the last.
+
+    These are what main.py imports, directly or not, the drivers of what is fitted, and `modules.LAMP_WIRE_EXTRA`. Raises
+    BuildError for a driver that does not exist and for a module that a node will not have.
+    """
+    missing = [part.driver for part in board.fitted if modules.path_of(f"drivers.{part.driver}") is None]
+    if missing:
+        raise BuildError(f"board {board.board.id}: there is no driver called {', '.join(missing)} in firmware/drivers")
+    roots = ["main", *(f"drivers.{part.driver}" for part in board.fitted)]
+    roots += (f"felinar_wire.{name}" for name in modules.LAMP_WIRE_EXTRA)
+    try:
+        names = modules.closure(roots)
+    except (modules.ImportFault, SyntaxError) as error:
+        raise BuildError(f"board {board.board.id}: {error}") from error
+    files = [path for path in map(modules.path_of, names) if path is not None]
+    yield from sorted(((path, modules.place(path)) for path in files), key=lambda item: (item[1] == "main.py", item[1]))
 
 
-def driver_modules(board: boards.Board) -> set[str]:
-    """Names of the driver modules a board loads, those that they import themselves included."""
-    folder = ROOT / "firmware" / "drivers"
-    wanted = ["__init__", "relay", "dimmer", *(part.driver for part in board.fitted)]
-    found: set[str] = set()
-    while wanted:
-        name = wanted.pop()
-        if name not in found and (folder / f"{name}.py").is_file():
-            found.add(name)
-            wanted += _imported_drivers(ast.parse((folder / f"{name}.py").read_text()))
+def sizes(board: str | boards.Board, arch: str | None = None) -> dict[str, int]:
+    """Bytes of .mpy of each module that a lamp node on this board loads, by its place on the node.
+
+    `board` is an id or a board, `arch` an mpy-cross architecture (default: the board's chip's). main.py goes to the node
+    as source; it counts with what it takes compiled.
+    """
+    if isinstance(board, str):
+        board = boards.load(boards.find(ROOT / "boards", board))
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "module.mpy"
+        for source, place in sources(board):
+            compile_file(source, target, arch or board.board.arch, place)
+            found[place] = target.stat().st_size
     return found
-
-
-def _imported_drivers(tree: ast.Module) -> Iterable[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name.removeprefix("drivers.") for name in node.names if name.name.startswith("drivers."))
-        elif isinstance(node, ast.ImportFrom) and node.module == "drivers":
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("drivers."):
-            yield node.module.removeprefix("drivers.")
 
 
 def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None) -> list[Path]:
@@ -83,16 +91,13 @@ def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None) ->
     The folder appears whole or not at all: it is filled beside its place and then renamed.
     """
     board = boards.load(board_file)
-    drivers = ROOT / "firmware" / "drivers"
-    missing = [part.driver for part in board.fitted if not (drivers / f"{part.driver}.py").is_file()]
-    if missing:
-        raise BuildError(f"{board_file}: there is no driver called {', '.join(missing)} in firmware/drivers")
+    contents = list(sources(board))
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
         written = []
-        for source, place in sources(board):
+        for source, place in contents:
             # main.py is what MicroPython runs at boot, by that very name: it stays source.
             if mpy and place != "main.py":
                 target = fresh / Path(place).with_suffix(".mpy")

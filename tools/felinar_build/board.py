@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from felinar_build import checks
 
 
 class BoardError(Exception):
@@ -15,10 +17,17 @@ class BoardError(Exception):
 
 
 class Pin(msgspec.Struct, forbid_unknown_fields=True):
-    """A GPIO and where the number comes from: a schematic or published board definition, or the word `unverified`."""
+    """A GPIO and where the number comes from."""
 
     gpio: int
     source: str
+    """A name under [sources], or `unverified`. With `ours`, what shows that the pin is broken out."""
+    at: str | None = None
+    """Connector and position; None where the board's maker has wired it."""
+    ours: str | None = None
+    """The wire is ours to solder: why to this pin."""
+    strapping: str | None = None
+    """Why a signal on a strapping pin does no harm at reset."""
 
 
 class Partition(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,6 +91,10 @@ class About(msgspec.Struct, forbid_unknown_fields=True):
     line: Line
     relay_normally_closed: bool = True
     psram_octal: bool = False
+    console: Literal["uart0", "usb"] = "uart0"
+    """Where MicroPython's prompt is: a USB adapter on UART 0, or the USB port of the chip itself."""
+    notes: list[str] = []
+    """What who builds it must know beside the wiring, a sentence each."""
 
 
 class Board(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,27 +102,17 @@ class Board(msgspec.Struct, forbid_unknown_fields=True):
 
     board: About
     pins: dict[str, Pin]
+    sources: dict[str, str] = {}
+    """Schematics and published board definitions that pins refer to."""
+    taken: dict[int, str] = {}
+    """GPIOs that the board uses for something else, and for what."""
     partitions: list[Partition] = []
     fitted: list[Fitted] = []
     radio: Radio | None = None
 
 
-ARCHES = {"esp32": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc", "esp32c6": "rv32imc"}
-"""mpy-cross architecture of each chip (MicroPython, mpy-cross -march)."""
-
-# ESP32 data sheet v4 table 2-2 and section 2.4, ESP32-S3 v1.9 tables 2-4 and section 2.6, ESP32-C3 v1.8 table 2-3.
-_GPIOS = {"esp32": range(40), "esp32s3": range(49), "esp32c3": range(22), "esp32c6": range(31)}
-_ABSENT = {"esp32": {20, 24, 28, 29, 30, 31}, "esp32s3": {22, 23, 24, 25}, "esp32c3": set(), "esp32c6": set()}
-_INPUT_ONLY = {"esp32": {34, 35, 36, 37, 38, 39}, "esp32s3": set(), "esp32c3": set(), "esp32c6": set()}
-_STRAPPING = {"esp32": {0, 2, 5, 12, 15}, "esp32s3": {0, 3, 45, 46}, "esp32c3": {2, 8, 9}, "esp32c6": {8, 9, 15}}
-_FLASH = {
-    "esp32": set(range(6, 12)),
-    "esp32s3": set(range(26, 33)),
-    "esp32c3": set(range(12, 18)),
-    "esp32c6": set(range(24, 31)),
-}
-_OUTPUTS = ("relay", "dim", "power_sel", "i2c", "i2s0_sck", "i2s0_ws", "radio_sck", "radio_mosi", "radio_cs")
-BLOCK = 4096
+LAYOUTS = Path(__file__).resolve().parents[2] / "boards" / "partitions.toml"
+"""Partition tables by flash size, for boards that have none of their own."""
 
 
 def load(path: Path) -> Board:
@@ -119,12 +122,27 @@ def load(path: Path) -> Board:
     except OSError as error:
         raise BoardError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        board = msgspec.convert(tomllib.loads(text.decode()), Board)
+        board = msgspec.convert(tomllib.loads(text.decode()), Board, str_keys=True)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise BoardError(f"{path}: {error}") from error
-    for fault in faults(board):
+    if not board.partitions:
+        board.partitions = _layout(board.board.flash_mb)
+    for fault in checks.faults(board):
         raise BoardError(f"{path}: {fault}")
     return board
+
+
+def _layout(flash_mb: int) -> list[Partition]:
+    try:
+        layouts = tomllib.loads(LAYOUTS.read_text())["layouts"]
+        return msgspec.convert(layouts.get(str(flash_mb), []), list[Partition])
+    except (OSError, KeyError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BoardError(f"{LAYOUTS}: {error}") from error
+
+
+def load_all(root: Path) -> list[Board]:
+    """Every board under `root` (the boards folder), by id; raises BoardError at the first unsound one."""
+    return [load(path) for path in sorted(root.glob("*/board.toml"))]
 
 
 def find(root: Path, board_id: str) -> Path:
@@ -134,67 +152,6 @@ def find(root: Path, board_id: str) -> Path:
         known = ", ".join(sorted(p.parent.name for p in root.glob("*/board.toml"))) or "none"
         raise BoardError(f"there is no board called {board_id!r} in {root}; known boards: {known}")
     return path
-
-
-def faults(board: Board) -> list[str]:
-    """Everything in a board file that its chip cannot do, one sentence each; empty when it is sound."""
-    chip = board.board.chip
-    if chip not in ARCHES:
-        return [f"unknown chip {chip!r}; known: {', '.join(ARCHES)}"]
-    found = []
-    if board.board.arch not in (ARCHES[chip], "x64"):
-        found.append(f"arch {board.board.arch!r} does not fit a {chip}, which needs {ARCHES[chip]!r}")
-    users: dict[int, str] = {}
-    for name, pin in board.pins.items():
-        gpio = pin.gpio
-        if gpio not in _GPIOS[chip] or gpio in _ABSENT[chip]:
-            found.append(f"pin {name}: {chip} has no GPIO {gpio}")
-        elif gpio in _FLASH[chip]:
-            found.append(f"pin {name}: GPIO {gpio} of the {chip} belongs to the flash")
-        elif board.board.psram_octal and chip == "esp32s3" and 33 <= gpio <= 37:
-            found.append(f"pin {name}: GPIO {gpio} belongs to the octal PSRAM")
-        elif gpio in _INPUT_ONLY[chip] and name.startswith(_OUTPUTS):
-            found.append(f"pin {name}: GPIO {gpio} of the {chip} is input only")
-        elif gpio in _STRAPPING[chip] and name == "relay":
-            found.append(f"pin relay: GPIO {gpio} is a strapping pin: the relay would move at every reset")
-        if gpio in users:
-            found.append(f"pins {users[gpio]} and {name} are both on GPIO {gpio}")
-        users[gpio] = name
-        if not pin.source.strip():
-            found.append(f"pin {name}: says no source (a schematic, a board definition, or 'unverified')")
-    found += _partition_faults(board)
-    found += _fitted_faults(board)
-    return found
-
-
-def _partition_faults(board: Board) -> list[str]:
-    found = []
-    end, before = 0x9000, "the partition table"
-    for part in sorted(board.partitions, key=lambda p: p.offset):
-        if part.offset % BLOCK or part.size % BLOCK or part.size <= 0:
-            found.append(f"partition {part.name}: offset and size must be whole blocks of {BLOCK} bytes")
-        if part.offset < end:
-            found.append(f"partition {part.name} overlaps {before}")
-        end, before = part.offset + part.size, part.name
-    if end > board.board.flash_mb << 20:
-        found.append(f"partition {before} ends behind the {board.board.flash_mb} MB of flash")
-    return found
-
-
-def _fitted_faults(board: Board) -> list[str]:
-    found = []
-    places: dict[tuple[str, int], str] = {}
-    for part in board.fitted:
-        if part.bus is not None and not any(name.startswith(part.bus + "_") for name in board.pins):
-            found.append(f"fitted {part.driver}: no pins are named {part.bus}_*")
-        for pin in part.pins or ():
-            if pin not in board.pins:
-                found.append(f"fitted {part.driver}: there is no pin called {pin!r}")
-        if part.address is not None and part.bus is not None:
-            other = places.setdefault((part.bus, part.address), part.driver)
-            if other != part.driver:
-                found.append(f"fitted {other} and {part.driver} share address {part.address:#04x} on {part.bus}")
-    return found
 
 
 def node_json(board: Board) -> str:
