@@ -28,7 +28,7 @@ SEED = st.integers(0, 1 << 48)
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Worker]:
-    worker = Worker(HERE / "worker.py", path=PATH, heap="2M")
+    worker = Worker(HERE / "worker.py", path=PATH, heap="8M")
     yield worker
     worker.close()
 
@@ -52,7 +52,7 @@ def test_vectors_under_micropython() -> None:
     script = (
         f"import calls, vectors\nfor name in {names!r}:\n    for fault in vectors.check(name, calls.call): print(fault)"
     )
-    assert run(script, path=PATH, heap="2M") == ""
+    assert run(script, path=PATH, heap="8M") == ""
 
 
 @given(SEED)

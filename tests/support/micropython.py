@@ -73,7 +73,12 @@ class Worker:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the MicroPython worker ended with status {self._process.poll()}"
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            self._process.stdin.close()
+            said = line + self._process.stdout.read()
+            raise AssertionError(f"the MicroPython worker failed:\n{said}") from None
 
     def close(self) -> None:
         assert self._process.stdin
