@@ -36,7 +36,7 @@ class App:
     def __init__(self) -> None:
         global _running
         board = self.board = boards.Board(boards.find("board.json") or {})
-        self.lamp = Lighting(board, self.event)
+        self.lamp = Lighting(board, self.event, machine.unique_id())
         _running = self
         self.clock = board.clock
         self.config = Config(boards.find("config.json"))
@@ -44,6 +44,7 @@ class App:
         self.outbox = Outbox(boards.partition("outbox"))
         self.health = Health(self.outbox.last_boot)
         self.boot = self.health.boot
+        self.lamp.keep(self.health._store)
         self.seq = 0  # of the last kept message of this boot
         self.refused = 0  # kept messages that the flash did not take
         self._told = 0  # drops that an event has told of
@@ -105,6 +106,7 @@ class App:
         step = self.clock.set(time, ms)
         if step is None:
             return False
+        self.policy.set_at = self.clock.up()
         if step < -1 or step > 1:
             self._slot = None
             self.event(schema.EVENT_CLOCK_SET, step)
