@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPINGS := typings/.ready
 DEMO_SECONDS ?= 0
+FUZZ_SECONDS ?= 60
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test fuzz lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +33,9 @@ demo: $(READY) ## three simulated lamps and the daemon, live; DEMO_SECONDS=60 en
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+fuzz: $(READY) ## look for bytes that break the wire; FUZZ_SECONDS=600 takes longer
+	$(BIN)/python -m felinar_fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything compiles for the chip
 	$(BIN)/ruff check .
