@@ -15,6 +15,7 @@ from felinar_wire.session import count, counted, nonce
 
 INTERVAL = 10000  # ms
 DAY = 8640  # intervals of a chain
+SLOTS = 16  # pairs of kind and interval of which frames are held; of three kinds, five intervals fit, flood or not
 
 # Kinds and their bodies; each has a tag of 8 bytes behind it.
 BEACON = 0x20  # key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
@@ -116,7 +117,8 @@ class Group:
 
         Raises WireError, counted: "short", "long", "version", "kind", "address", "clock" (the bound exceeds the
         disclosure delay), "late" (its key may be out already), "early", "replay", "zone", "gap", "chain". Counted
-        later: "tag", "undisclosed" when a key comes out; "displaced" by another; "unconfirmed".
+        later: "tag", "undisclosed" when a key comes out; "undisclosed" of the oldest when frames of more than SLOTS
+        kinds and intervals wait for one; "displaced" by another; "unconfirmed".
         """
         return counted(self.counts, self._receive, data, now, bound)  # type: ignore[no-any-return]
 
@@ -140,6 +142,9 @@ class Group:
         body = body[:-8]
         entry = (counter, nonce(kind, address, counter & 0xFFFFFFFF) + body, tag)
         same = self._held.setdefault(n << 6 | kind, [0])
+        if len(self._held) > SLOTS:  # a flood while no key comes out
+            for _ in self._held.pop(min(self._held))[1:]:
+                count(self.counts, "undisclosed")
         if counter <= self.last[address] or entry in same:
             raise WireError("replay")
         events = []

@@ -255,6 +255,29 @@ def test_a_flood_leaves_each_frame_the_same_chance() -> None:
     assert 20 < kept < 60  # 4 of 20 are held
 
 
+def test_a_flood_without_a_key_that_comes_out_fills_no_memory() -> None:
+    """Forged frames of every kind for an hour, and no beacon of the host's: few are held, each is counted once."""
+    street = Street()
+    sent = refused = 0
+    for n in range(N, N + 360):
+        for kind in (tesla.BEACON, tesla.GROUP_LAMP, tesla.KEY_DISCLOSE):
+            for i in range(6):
+                sent += 1
+                try:
+                    street.hear(frame.pack(kind, CITY, (n << 8 | i) & 0xFFFF, bytes([i]) * 44, frame.SEALED), n)
+                except WireError:
+                    refused += 1
+                held = sum(len(slot) - 1 for slot in street.node._held.values())
+                assert held <= 4 * tesla.SLOTS
+                assert len(street.node._held) <= tesla.SLOTS
+    assert refused == 2 * 6 * 359, "of the first interval the key is one that the node has"
+    assert held + sum(street.counts.values()) == sent
+    # After it, once the node knows a key again, beacons are held and verified as ever.
+    street.node.chain = tesla.Chain(tesla.anchor(N + 360), street.sender.anchor(N + 360))
+    assert whats(street.hear(street.beacon(N + 361), N + 361)) == [HELD]
+    assert whats(street.hear(street.beacon(N + 363), N + 363)) == [VERIFIED, HELD]
+
+
 def test_the_sender_never_uses_a_key_that_is_out() -> None:
     sender = Broadcast(bytes(32), lambda address: bytes(16))
     at = N * tesla.INTERVAL

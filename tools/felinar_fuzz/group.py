@@ -20,9 +20,6 @@ _END = _FIRST + 1200
 ALL, ZONE = 7, 0x8001
 _ZONE_KEY = bytes(range(16, 32))
 _KINDS = (tesla.BEACON, tesla.GROUP_LAMP, tesla.KEY_DISCLOSE)
-_HELD = 24
-"""The most slots of held frames (each of up to four) that a node may have, whatever it hears."""
-
 _SEND, _REPEAT, _ALTER, _RAW, _POLL, _FORGE, _MISS = range(1, 8)
 _Event = tuple[str, int, int, int, bytes]
 
@@ -92,7 +89,7 @@ class _Street:
 
     def check(self, events: list[_Event]) -> None:
         held = self.group._held
-        require(len(held) <= _HELD, f"{len(held)} slots of frames are held")
+        require(len(held) <= tesla.SLOTS, f"{len(held)} slots of frames are held")
         require(all(len(slot) <= 5 for slot in held.values()), "more than four frames in a slot are held")
         for what, kind, address, counter, body in events:
             message = (kind, address, counter, body)
