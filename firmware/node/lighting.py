@@ -30,7 +30,8 @@ class Lighting:
         self._board = board
         self._jitter = int.from_bytes(uid[-2:], "big") * 619 % 1000
         self._want = self._told = 100  # level that it has, and that was told
-        self._mode = self._up = self._asked = self.switches = self.lit_s = 0
+        self._mode = self._up = self.switches = self.lit_s = 0
+        self._asked = -1  # uptime at which it is about to light up
         self._store = None
 
     def use(self, config) -> None:
