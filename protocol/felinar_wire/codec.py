@@ -229,6 +229,7 @@ def _write(
         out += bits.pack(codes)
         first = last
         last += 1
+        steady = bool(old)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from felinar import wire_batch
@@ -184,6 +185,22 @@ def test_a_value_beyond_its_range_is_never_a_wrong_number() -> None:
             ):  # fmt: skip
                 values[i] = given_value
                 assert codec.decode(kind, codec.encode(kind, values))[i] == wanted
+
+
+@pytest.mark.parametrize("relay", [0, 1])
+@pytest.mark.parametrize("rule", [None, (3, 60, -1, 0, 1, -1, 2), (3, 60, -1, 0, -4, -1, 2)])
+def test_an_appended_field_tells_for_itself_whether_it_is_steady(relay: int, rule: schema.Rule | None) -> None:
+    """A difference from an older report comes back, whether or not steady fields of the first ones changed."""
+    appended: Any = ("more", "", 1, 1, 0, 1000, rule, 2)
+    tables = {schema.REPORT: (*schema.TABLE[schema.REPORT], appended)}
+    names = [field[0] for field in tables[schema.REPORT]]
+    old: messages.Values = [(field[4] + field[5]) // 2 for field in tables[schema.REPORT]]
+    for more in (old[-1], 700, None, schema.OVER):
+        new = list(old)
+        new[0], new[1] = old[0] + 300, old[1] + 300  # type: ignore[operator]
+        new[names.index("relay")], new[-1] = relay, more
+        body = codec.encode(schema.REPORT, new, old, 1, tables)
+        assert codec.decode(schema.REPORT, body, old, 1, tables=tables) == new
 
 
 def test_arithmetic_with_a_saturated_value_fails_loudly() -> None:
