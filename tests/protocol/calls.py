@@ -12,11 +12,22 @@ def _hex(data: bytes) -> str:
     return data.hex()
 
 
+def _appended(kind: int, fields: list) -> dict:
+    """The table as a later schema version may have it: fields appended to a kind of message."""
+    table = schema.TABLE.get(kind)
+    return {kind: tuple(table) + tuple(fields)} if table else {}
+
+
 def _call(name: str, args: list) -> object:
     if name == "encode":  # kind, values, old or None, lag
         return _hex(codec.encode(args[0], args[1], args[2], args[3]))
     if name == "decode":  # kind, body, old or None, lag
         return codec.decode(args[0], bytes.fromhex(args[1]), args[2], args[3])
+    if name == "encode appended":  # kind, appended fields, values, old or None, lag
+        return _hex(codec.encode(args[0], args[2], args[3], args[4], _appended(args[0], args[1])))
+    if name == "decode appended":  # kind, appended fields, body, old or None, lag, whether the sender may know more
+        body = bytes.fromhex(args[2])
+        return codec.decode(args[0], body, args[3], args[4], args[5], _appended(args[0], args[1]))
     if name == "batch":  # [seq, values] rows
         return _hex(batch.encode([(row[0], row[1]) for row in args[0]]))
     if name == "unbatch":  # body, first seq

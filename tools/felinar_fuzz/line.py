@@ -113,7 +113,7 @@ def deframer(data: bytes) -> None:
     """The same frames and counts however the stream is cut, no more held than a frame, and a good frame after a zero."""
     limit, cuts, stream = _parse(data)
     want = _model(limit, stream)
-    require(set(want[1]) <= {"cobs", "short", "crc", "long"}, "a reason that is not documented")
+    require(set(want[1]) <= {"cobs", "short", "crc", "long"}, f"{want[1]} has a reason that is not documented")
     ways = [iter((stream,)), _cut(stream, cuts)]
     if len(stream) <= _SINGLY:
         ways.append(stream[i : i + 1] for i in range(len(stream)))

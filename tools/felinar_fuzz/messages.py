@@ -127,13 +127,19 @@ def _codec(data: bytes) -> tuple[int, int, int, schema.Tables, schema.Values | N
 
 
 def codec_question(data: bytes) -> tuple[str, list[Any]] | None:
-    """The call of tests/protocol/calls.py that the input makes; None where it needs another table of messages."""
+    """The call of tests/protocol/calls.py that the input makes; None where it makes none."""
     kind, how, lag, tables, old, take = _codec(data)
-    if how & _EVOLVED or how & _NEWER or (how & _VALUES and kind not in tables):
+    appended = [[*field] for field in _APPENDED] if how & _EVOLVED else []
+    special = bool(how & (_EVOLVED | _NEWER))
+    if not how & _VALUES:
+        body = take.rest().hex()
+        if special:
+            return "decode appended", [kind, appended, body, old, lag, bool(how & _NEWER)]
+        return "decode", [kind, body, old, lag]
+    if kind not in tables:
         return None
-    if how & _VALUES:
-        return "encode", [kind, _values(take, tables[kind], old), old, lag]
-    return "decode", [kind, take.rest().hex(), old, lag]
+    values = _values(take, tables[kind], old)
+    return ("encode appended", [kind, appended, values, old, lag]) if special else ("encode", [kind, values, old, lag])
 
 
 def _values(take: Take, table: schema.Table, old: schema.Values | None) -> schema.Values:
