@@ -49,6 +49,7 @@ package(
         "board.py",
         "clock.py",
         "config.py",
+        "doubt.py",
         "health.py",
         "lamp.py",
         "levels.py",

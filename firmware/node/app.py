@@ -53,7 +53,8 @@ class App:
         self._reported = -1  # time of the last report that has one
         self._slot = None  # the period under way: its number, by wall clock or uptime
         self.period = Period()
-        self.sensors = [Sensor(i, entry, board, self.period, self.event) for i, entry in enumerate(board.fitted)]
+        self.period.turn = self._turn
+        self.sensors = board.sensors = [Sensor(i, entry, board, self.period, self.event) for i, entry in enumerate(board.fitted)]
         self.line = Line(board, self._take)
         self.uplink = Uplink(self, self.line.send, machine.unique_id())
 
@@ -83,7 +84,7 @@ class App:
     def _report(self, time) -> None:
         """Close the period and keep its report; `time` is its end."""
         gc.collect()
-        values = self.period.close()
+        values = self.period.close(self._report_s)
         up = self.clock.up()
         if time is not None:
             self._reported = time
@@ -91,7 +92,7 @@ class App:
         now = self.clock.now()
         values[1] = up if time is None or now is None else up - now + time
         values[_DIM] = level = self.policy.level
-        values[_DOUBT] = 0
+        values[_DOUBT] = self.period.doubt
         values[_RELAY] = int(level > 0)
         self._keep(schema.REPORT, values)
         dropped = self.dropped
@@ -109,6 +110,8 @@ class App:
         self.policy.set_at = self.clock.up()
         if step < -1 or step > 1:
             self._slot = None
+            if self._report_s and self.clock.now() % self._report_s < self.clock.up() - (self.period.values[1] or 0):
+                self._report(None)  # what was read before the period began that the new time is in
             self.event(schema.EVENT_CLOCK_SET, step)
         return True
 
@@ -163,10 +166,10 @@ class App:
     def _take(self, data: bytes) -> None:
         self.uplink.take(data)
 
-    def _work(self) -> None:
+    def _turn(self) -> None:
+        """Close a period that is over."""
         up = self.clock.up()
         time = self.clock.now()
-        self.lamp.step(up, time, self.sensors)
         if self._report_s:
             now = up if time is None else time
             slot = now // self._report_s
@@ -175,6 +178,13 @@ class App:
             elif slot > self._slot:
                 self._slot = slot
                 self._report(None if time is None else slot * self._report_s)
+
+    def _work(self) -> None:
+        up = self.clock.up()
+        time = self.clock.now()
+        self.lamp.step(up, time, self.sensors)
+        self._turn()
+        if self._report_s:
             for sensor in self.sensors:
                 sensor.watch(up)
         self.uplink.step()

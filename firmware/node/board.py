@@ -65,6 +65,7 @@ class Board:
     def __init__(self, data: dict) -> None:
         self._pins = data.get("pins", {})
         self._i2c: dict = {}
+        self.sensors = ()  # of node.sampler, once there are any
         self.clock = Clock(ticks_ms)
         self.up = self.clock.up
         self.fitted = data.get("fitted", [])
@@ -72,6 +73,13 @@ class Board:
         self.normally_closed = data.get("relay_normally_closed", True)
         self.sleep_ms = sleep_ms
         self.ticks_ms = ticks_ms
+
+    def latest(self, field: str):
+        """The newest value of a report's field by any sensor; None when there is none or it is in doubt."""
+        for sensor in self.sensors:
+            value = sensor.value.get(field)
+            if value is not None:
+                return value
 
     def has(self, pin: str) -> bool:
         return pin in self._pins

@@ -5,7 +5,11 @@ from array import array
 from felinar_wire import scale, schema
 from micropython import const
 
-_SOUND = const(5)  # LAeq, LAmax, L10, L50, L90 stand together in a report
+# Places in a report
+_LEQ = const(12)  # LAeq, LAmax, L10, L50, L90 stand together
+_ENERGY = const(20)
+_BLOCKS = const(8)  # of sound in a second
+_SOUND_BIT = const(64)  # 1 << schema.DOUBT_SOUND
 
 
 def steps(field: tuple, value):
@@ -21,26 +25,32 @@ def steps(field: tuple, value):
 
 
 class Period:
-    """Collects samples by their position in a report; `levels` is a node.levels.Levels or None."""
+    """Collects samples by their position in a report.
+
+    `levels` is a node.levels.Levels or None, `doubts` has a node.doubt.Doubt for each sensor that has come up. `doubt`:
+    what REPORT.doubt says of the period closed last.
+    """
 
     def __init__(self) -> None:
         self._table = schema.fields(schema.REPORT)
         n = len(self._table)
         self._mean = array("f", bytes(4 * n))
         self._count = array("H", bytes(2 * n))
-        self._last: dict = {}
         self.levels = None
-        # Counters are read, not averaged.
-        self._counters = (schema.index(schema.REPORT, "energy"),)
-        self._leq = schema.index(schema.REPORT, "leq")
+        self.doubts: list = []
+        self.doubt = 0
+        self._energy = None
         self.values: list = [None] * n
+
+    def turn(self) -> None:
+        """Called before a reading is added. Who closes periods puts in its place what closes one that is over."""
 
     def add(self, i: int, value) -> None:
         """A sample of report field i; None and what is not a number count for nothing."""
         if value is None or value != value:
             return
-        if i in self._counters:
-            self._last[i] = value
+        if i == _ENERGY:  # counters are read, not averaged
+            self._energy = value
             return
         n = self._count[i]
         if n < 65535:
@@ -48,18 +58,25 @@ class Period:
             self._count[i] = n
         self._mean[i] += (value - self._mean[i]) / n
 
-    def close(self) -> list:
-        """The period's values in steps, in report order (the list is used again), and begin the next period."""
+    def close(self, seconds: int = 0) -> list:
+        """The values of a period so long in steps, in report order (the list is used again); begins the next one."""
         values = self.values
         for i in range(len(values)):
-            value = self._mean[i] if self._count[i] else self._last.get(i)
-            values[i] = steps(self._table[i], value)
+            values[i] = steps(self._table[i], self._mean[i]) if self._count[i] else None
             self._mean[i] = self._count[i] = 0
-        self._last.clear()
-        if self.levels:
-            at = self._leq
-            self.levels.summary(values, at)
-            for i in range(at, at + _SOUND):
+        values[_ENERGY] = steps(self._table[_ENERGY], self._energy)
+        self._energy = None
+        bits = 0
+        for doubt in self.doubts:
+            bits |= doubt.take(seconds)
+        levels = self.levels
+        if levels:
+            levels.summary(values, _LEQ)
+            for i in range(_LEQ, _LEQ + 5):
                 values[i] = steps(self._table[i], values[i])
-            self.levels.reset()
+            # Even the noise of a microphone varies by some 0.1 dB from block to block: a maximum that is the mean is none.
+            if levels.count and (levels.count * 3 < seconds * _BLOCKS or values[_LEQ] == values[_LEQ + 1]):
+                bits |= _SOUND_BIT
+            levels.reset()
+        self.doubt = bits
         return values

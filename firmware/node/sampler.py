@@ -7,14 +7,24 @@ from drivers import RANGE, DriverError
 from felinar_wire import schema
 from micropython import const
 
+from node.doubt import Doubt
+
 _START_S = const(20)  # longest start and read that a driver may take
 _LONGEST_S = const(60)  # longest wait before a dead sensor is tried again
 _LOST_AFTER = const(3)  # failures in a row
 _QUIET_S = const(600)  # a sensor that comes and goes is told of no more often
+_DOUBT_MS = const(600000)  # how long a sensor is in doubt before it is told
+# schema.EVENT_SENSOR_LOST, _BACK and _DOUBT
+_LOST = const(5)
+_BACK = const(6)
+_DOUBT = const(20)
 
 
 class Sensor:
-    """One entry of the board file. `errors` counts its failures, `value` is its newest reading by field name."""
+    """One entry of the board file. `errors` counts its failures.
+
+    `value` is its newest reading by field name, None for what is missing or in doubt.
+    """
 
     def __init__(self, index: int, entry: dict, board, period, on_change) -> None:
         self._index = index
@@ -24,11 +34,11 @@ class Sensor:
         self._on_change = on_change  # called with (event code, index)
         self._device = None
         self._row = 0  # failures in a row
-        self._told = -_QUIET_S  # uptime when its loss was told
-        self._lost = False  # so the host believes
+        self._lost_at = -_QUIET_S  # uptime when its loss was told
+        self._lost = 0  # what the host believes: 0 all is well, else the code of the event
+        self._doubt = None
         self._task = None
         self._due = 0  # uptime by which the driver must have come back
-        self._cancelled = False
         self.errors = 0
         self.value: dict = {}
 
@@ -58,16 +68,19 @@ class Sensor:
         self._row += 1
         self.value.clear()
         up = self._board.up()
-        if self._row >= _LOST_AFTER and not self._lost and up - self._told >= _QUIET_S:
-            self._told = up
-            self._lost = True
-            self._on_change(schema.EVENT_SENSOR_LOST, self._index)
+        if self._row >= _LOST_AFTER and up - self._lost_at >= _QUIET_S:
+            self._lost_at = up
+            self._tell(_LOST)
 
     def _worked(self) -> None:
         self._row = 0
-        if self._lost:
-            self._lost = False
-            self._on_change(schema.EVENT_SENSOR_BACK, self._index)
+        doubt = self._doubt
+        self._tell(_DOUBT if doubt and doubt.long * doubt.every > _DOUBT_MS else 0)
+
+    def _tell(self, code: int) -> None:
+        if code != self._lost:
+            self._lost = code
+            self._on_change(code or _BACK, self._index)
 
     async def _run(self, wait_s: int) -> None:
         while True:
@@ -96,6 +109,10 @@ class Sensor:
         places = [schema.index(schema.REPORT, name) for name in names]
         out: list = [None] * len(names)
         period_ms = self._entry.get("period_ms", device.PERIOD_MS)
+        doubt = self._doubt
+        if not doubt:
+            doubt = self._doubt = Doubt(places, period_ms)
+            self._period.doubts.append(doubt)
         warm = self._board.up() + getattr(device, "WARM_UP_MS", 0) // 1000
         failures = 0
         while True:
@@ -114,11 +131,13 @@ class Sensor:
                 self.value.clear()
             else:
                 failures = 0
-                self._worked()
                 if self._board.up() >= warm:
+                    self._period.turn()
+                    doubtful = doubt.judge(out, self._board.latest("rh"), getattr(device, "unsure", 0))
                     for i in range(len(out)):
                         self._period.add(places[i], out[i])
-                        self.value[names[i]] = out[i]
+                        self.value[names[i]] = None if doubtful else out[i]
+                self._worked()
             wait = max(20, period_ms - ticks_diff(self._board.ticks_ms(), began))
             self._extend(wait // 1000)
             await asyncio.sleep_ms(wait)
