@@ -18,7 +18,8 @@ from tests.support.micropython import PROTOCOL, ROOT, Worker, run
 HERE = Path(__file__).parent
 PATH = (PROTOCOL, ROOT / "host" / "felinar", HERE)
 FILES = [
-    ROOT / "tests" / "vectors" / f"{name}.json" for name in ("messages", "forms", "frames", "core", "serial", "scale")
+    ROOT / "tests" / "vectors" / f"{name}.json"
+    for name in ("messages", "forms", "frames", "core", "serial", "scale", "fuzz")
 ]
 MANY = settings(
     max_examples=130, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
