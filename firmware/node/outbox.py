@@ -14,7 +14,8 @@ from binascii import crc32
 from micropython import const
 
 MAX_BODY = 80
-SPAN = 32  # bits of an ACK: records further than this from the oldest one of their boot are not handed out
+SPAN = 32  # bits of an ACK
+_HOT = const(8)  # records that are handed out before older ones
 
 _MARK = b"fO"
 _BLOCK = const(12)
@@ -60,6 +61,7 @@ class Outbox:
         self._tail = 0  # nothing is pending before this block and offset
         self._from = _BLOCK
         self._junk = -1
+        self._first: list = []  # generation and offset of records that are no report
         self.pending = 0
         self.dropped = 0  # records lost to a full ring or to damaged flash, since this start
         self.last_boot = 0  # boot of the newest record found: should the boot counter be lost, it goes on from here
@@ -107,7 +109,9 @@ class Outbox:
                 at = self._find(block, at)
                 if at < 0:
                     break
-                self._waiting[block] += self._buf[0] >= _PENDING
+                if self._buf[0] >= _PENDING:
+                    self._waiting[block] += 1
+                    self._hasten(gen, at)
                 self.last_boot = self._base + self._buf[2]
                 at += _RECORD + self._buf[1]
                 end = at
@@ -118,6 +122,12 @@ class Outbox:
                 self._boot = self._base
             elif not self._waiting[block]:
                 self._retire(block)
+
+    def _hasten(self, gen: int, at: int) -> None:
+        if self._buf[0] & 15:
+            self._first.append((gen, at))
+            if len(self._first) > _HOT:
+                del self._first[0]
 
     def _retire(self, block: int) -> None:
         # Zeros over the head: however an erase ends, it cannot bring the old head back.
@@ -241,48 +251,71 @@ class Outbox:
                 self._at = at + n
                 self._waiting[block] += 1
                 self.pending += 1
+                self._hasten(self._gen, at)
                 return
             self._at = at + _WINDOW
         raise OutboxError("flash")
 
+    def _entry(self) -> tuple:
+        kind, size, delta, seq = struct.unpack_from("<BBBI", self._buf, 0)
+        return kind & 15, self._base + delta, seq, bytes(self._view[_RECORD : _RECORD + size])
+
+    def _hot(self):
+        """Each of _first that is pending still, as it stands in _buf; forgets the others."""
+        for place in self._first[:]:
+            gen, at = place
+            block = gen % self._n
+            if self._head(block) == gen and self._find(block, at) == at and self._buf[0] >= _PENDING:
+                yield place
+            else:
+                self._first.remove(place)
+
+    def oldest(self):
+        """(kind, boot, seq, body) of the oldest pending record, or None."""
+        for _ in self._each():
+            return self._entry()
+        return None
+
     def peek(self, n: int) -> list:
-        """Up to n of the oldest pending records as (kind, boot, seq, body), within SPAN of the oldest of their boot."""
-        out: list = []
-        low = last = -1
+        """Up to n pending records as (kind, boot, seq, body): what is no report first (the newest 8), then the oldest."""
+        out = [self._entry() for _ in self._hot()][:n]
         first = True
-        for gen, at in self._each():
+        for place in self._each():
             if first:
-                self._tail = gen
-                self._from = at
+                self._tail, self._from = place
                 first = False
-            kind, size, delta, seq = struct.unpack_from("<BBBI", self._buf, 0)
-            boot = self._base + delta
-            if boot != last:
-                last = boot
-                low = seq
-            if seq - low >= SPAN:
-                break
-            out.append((kind & 15, boot, seq, bytes(self._view[_RECORD : _RECORD + size])))
             if len(out) >= n:
                 break
+            if place not in self._first:
+                out.append(self._entry())
         return out
 
+    def _take(self, place: tuple, boot: int, base: int, bitmap: int) -> int:
+        """Take off the record in _buf if it is meant: 1; 0 if not, -1 if none behind it can be."""
+        gen, at = place
+        kind, there, seq, _ = self._entry()
+        seq -= base
+        if there > boot or there == boot and seq >= SPAN:
+            return -1  # 32 bits end here
+        if there < boot or seq < 0 or not bitmap >> seq & 1:
+            return 0
+        block = gen % self._n
+        self._write(block, bytes((kind,)), at)
+        self._waiting[block] -= 1
+        self.pending -= 1
+        if not self._waiting[block] and gen < self._gen:
+            self._retire(block)
+        return 1
+
     def acknowledge(self, boot: int, base: int, bitmap: int) -> int:
-        """Take off what the host has: of that boot all before `base`, and base + i for each bit i. Returns how many."""
-        done = 0
-        for gen, at in self._each():
-            kind, _, delta, seq = struct.unpack_from("<BBBI", self._buf, 0)
-            ahead = seq - base
-            if self._base + delta < boot:
-                continue
-            if self._base + delta > boot or ahead >= SPAN:
+        """Take off what the host has: of that boot base + i for each bit i of 32. Returns how many that were."""
+        done = misses = 0
+        for place in self._hot():
+            done += self._take(place, boot, base, bitmap) > 0
+        for place in self._each():
+            taken = self._take(place, boot, base, bitmap)
+            if taken < 0 or misses > SPAN:  # the host can only name what was handed out
                 break
-            if ahead < 0 or bitmap >> ahead & 1:
-                block = gen % self._n
-                self._write(block, bytes((kind & 15,)), at)
-                self._waiting[block] -= 1
-                self.pending -= 1
-                done += 1
-                if not self._waiting[block] and gen < self._gen:
-                    self._retire(block)
+            done += taken
+            misses += not taken
         return done

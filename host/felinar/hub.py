@@ -117,7 +117,7 @@ class Hub:
             self.unstored += count
             return
         commit = done.result()
-        for (node, uid, boot), (base, bitmap) in commit.acknowledgements.items():
+        for (node, uid, boot, base), bitmap in commit.acknowledgements.items():
             link.acknowledge(node, uid, boot, base, bitmap)
         for receipt in commit.receipts:
             if receipt.outcome is not Outcome.STORED:

@@ -116,7 +116,7 @@ class Session:
         self._read = read
         self._deframer = serial.Deframer(limit=frame.LONGEST + 1)
         self._peers: dict[int, _Peer] = {}
-        self._acks: dict[tuple[int, int], tuple[int, int]] = {}
+        self._acks: dict[tuple[int, int, int], int] = {}
         self._asked: set[int] = set()
         self._awaited: _Awaited | None = None
         self._counter = 0
@@ -149,12 +149,12 @@ class Session:
         return min(times)
 
     def acknowledge(self, node: int, uid: str, boot: int, base: int, bitmap: int) -> None:
-        """Tell the node what is durably stored; only the latest state of a boot goes out.
+        """Tell the node what is durably stored; of each base only the latest state goes out.
 
         `uid` is the board that it was stored of: another one that now has this address must not forget anything.
         """
         if (peer := self._peers.get(node)) and peer.uid == uid:
-            self._acks[node, boot] = (base, bitmap)
+            self._acks[node, boot, base] = bitmap
 
     def order(self, order: Order, now: Now) -> None:
         """Send a command to a node of this line, and again until it answers or the command expires."""
@@ -347,11 +347,11 @@ class Session:
         facts: list[Fact] = []
         if now.mono - self._last_sent >= _QUIET_S:
             self._unread = 0
-        for (node, boot), (base, bitmap) in list(self._acks.items()):
+        for (node, boot, base), bitmap in list(self._acks.items()):
             data = self._frame(schema.ACK, node, [boot, base, bitmap])
             if self._unread + len(data) > RING:
                 break
-            del self._acks[node, boot]
+            del self._acks[node, boot, base]
             self._put(out, data, now)
         if self._awaited is None:
             self._ask(out, facts, now)

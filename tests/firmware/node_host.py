@@ -91,9 +91,7 @@ class Host:
             self.twice += 1
         self.stored[boot, seq] = (kind, body)
         if self.acknowledges:
-            base = max([1, *(s - 31 for b, s in self.stored if b == boot)])
-            while (boot, base) in self.stored:
-                base += 1
+            base = seq - seq % 32
             bitmap = sum(1 << i for i in range(32) if (boot, base + i) in self.stored)
             self.send(schema.ACK, [boot, base, bitmap])
 

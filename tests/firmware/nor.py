@@ -22,6 +22,7 @@ class Nor:
         self.data = bytearray(fill if fill is not None else b"\xff" * (blocks * size))
         assert len(self.data) == blocks * size
         self.ops = 0
+        self.reads = 0
         self.erases = [0] * blocks
         self.cut_at = 0
         self.how = "before"
@@ -51,6 +52,7 @@ class Nor:
         assert offset >= 0
         assert offset + len(buf) <= self.size, "a read beyond its block"
         start = block * self.size + offset
+        self.reads += 1
         buf[:] = self.data[start : start + len(buf)]
 
     def writeblocks(self, block: int, buf: bytes, offset: int) -> None:

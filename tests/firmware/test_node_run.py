@@ -76,7 +76,7 @@ def test_an_hour_from_boot_to_drained(start: Starter) -> None:
         assert last["l90"] < last["l50"] < last["l10"] < last["lmax"]
         assert (last["relay"], last["dim"]) == (1, 100)
         assert last["power"] == pytest.approx(pole.lamp.power_w(pole.clock.now_us) * 10, abs=12)
-        assert {k for k, v in last.items() if v is None} == {"co2", "voc", "nox", "p", "mv", "rssi"}
+        assert {k for k, v in last.items() if v is None} == {"voc", "nox", "p", "mv", "rssi"}
         assert reports[-1]["up"] - reports[0]["up"] == 3300
         assert host.events() == [("boot", schema.RESET_POWER), ("clock_set", 32767)]
         host.send(schema.QUERY, [schema.QUERY_HEALTH])
@@ -130,8 +130,9 @@ def test_keeps_for_a_host_that_comes_late(start: Starter) -> None:
         street.run_for(10)
         hello = host.last(schema.HELLO)
         assert (hello["first"], hello["last"]) == (1, 40)
-        order = [identity for _, _, identity in host.heard if identity]
+        order = [identity for _, kind, identity in host.heard if identity and kind == schema.REPORT]
         assert order == sorted(order)
+        assert next(kind for _, kind, identity in host.heard if identity) == schema.EVENT, "what happened comes first"
         books_balance(pole, host)
 
 

@@ -120,7 +120,7 @@ class FakeNode:
         elif kind == schema.ACK:
             boot, base, bitmap = values
             for b, seq in list(self.outbox):
-                if b == boot and (seq < base or bitmap >> (seq - base) & 1):
+                if b == boot and 0 <= seq - base < 32 and bitmap >> (seq - base) & 1:
                     del self.outbox[b, seq]
         elif kind in (schema.LAMP_SET, schema.CONFIG):
             self._order(kind, values)

@@ -128,7 +128,7 @@ def test_reports_come_out_whole_and_leave_the_node_only_when_acknowledged() -> N
     assert report.time == int(line.unix)
     line.run(60)
     assert len(line.node.outbox) == 2, "nothing is acknowledged that nobody has stored"
-    line.session.acknowledge(1, UID, 1, 2, 0)
+    line.session.acknowledge(1, UID, 1, 0, 3)
     line.settle()
     assert not line.node.outbox
 
@@ -153,7 +153,7 @@ def test_a_restart_whose_hello_was_lost_is_not_taken_for_the_old_boot() -> None:
         line.node.report(line.unix)
     line.node.transmit()
     line.settle()
-    line.session.acknowledge(1, UID, 1, 3, 0)
+    line.session.acknowledge(1, UID, 1, 0, 7)
     line.settle()
     line.node.restart()
     line.node.report(line.unix)
@@ -311,20 +311,21 @@ def test_never_more_in_the_nodes_ring_than_it_holds() -> None:
     assert len(line.sent(schema.ACK)) == 40, "held back, not dropped"
 
 
-def test_only_the_latest_acknowledgement_of_a_boot_goes_out() -> None:
+def test_only_the_latest_acknowledgement_of_a_span_goes_out() -> None:
     line = Line()
     line.run(1)
-    for base in range(1, 6):
-        line.session.acknowledge(1, UID, 1, base, 0)
+    for bitmap in (1, 3, 7):
+        line.session.acknowledge(1, UID, 1, 32, bitmap)
+    line.session.acknowledge(1, UID, 1, 64, 1)
     line.settle()
-    assert line.sent(schema.ACK) == [[1, 5, 0]]
+    assert line.sent(schema.ACK) == [[1, 32, 7], [1, 64, 1]]
 
 
 def test_another_board_at_the_same_address_is_not_told_to_forget() -> None:
     line = Line()
     line.run(1)
     line.node.report(line.unix)
-    line.session.acknowledge(1, "ffffffffffff", 1, 100, 0)
+    line.session.acknowledge(1, "ffffffffffff", 1, 0, 0xFFFFFFFF)
     line.run(1)
     assert line.sent(schema.ACK) == []
     assert len(line.node.outbox) == 1

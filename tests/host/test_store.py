@@ -42,7 +42,7 @@ def keys(store: SqliteStore, kind: int = schema.REPORT) -> list[tuple[int, int]]
 def test_stores_each_identity_once_and_says_what_may_be_acknowledged(store: SqliteStore) -> None:
     commit = store.keep([kept(0), kept(1), kept(1), kept(4)]).result(10)
     assert [r.outcome for r in commit.receipts] == [Outcome.STORED, Outcome.STORED, Outcome.DUPLICATE, Outcome.STORED]
-    assert commit.acknowledgements == {(1, UID, 1): (2, 0b100)}
+    assert commit.acknowledgements == {(1, UID, 1, 0): 0b10011}
     assert store.keep([kept(0)]).result(10).receipts[0].outcome is Outcome.DUPLICATE
     assert keys(store) == [(1, 0), (1, 1), (1, 4)]
     (board,) = store.boards()
@@ -89,7 +89,7 @@ def test_a_board_whose_boot_counter_began_again_loses_nothing(store: SqliteStore
     another = kept(1, time=later + 5, body=b"and another", heard=later + 9.0)
     commit = store.keep([fresh, another, fresh]).result(10)
     assert [r.outcome for r in commit.receipts] == [Outcome.STORED, Outcome.STORED, Outcome.DUPLICATE]
-    assert commit.acknowledgements == {(1, UID, 1): (2, 0)}
+    assert commit.acknowledgements == {(1, UID, 1, 0): 0b11}
     assert [board.life for board in store.boards()] == [0, 1]
     assert len(keys(store)) == 4
 

@@ -56,10 +56,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The answer to `keep`, after the commit: receipts in order, and what each (node, uid, boot) can be told of."""
+    """The answer to `keep`, after the commit: receipts in order, and the ACKs: their bitmaps by (node, uid, boot, base)."""
 
     receipts: list[Receipt]
-    acknowledgements: dict[tuple[int, str, int], tuple[int, int]]
+    acknowledgements: dict[tuple[int, str, int, int], int]
 
 
 @dataclass(frozen=True, slots=True)

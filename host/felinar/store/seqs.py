@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 SPAN = 32
-"""A node sends nothing that lies this far or further beyond the oldest pending message of the same boot."""
+"""Sequence numbers that one ACK speaks of."""
 
 
 class SeqSet:
@@ -59,22 +59,10 @@ class SeqSet:
             ends.insert(at, seq)
         return True
 
-    def acknowledgement(self) -> tuple[int, int]:
-        """Base and bitmap of an ACK: all before base is stored or gone from the node, and base+i where bit i is set.
-
-        What lies SPAN or more below the highest number stored is gone: the node would not have sent that one otherwise.
-        """
-        if not self._ends:
-            return 0, 0
-        base = max(0, self.highest - SPAN + 1)
-        at = bisect_right(self._starts, base) - 1
-        if at >= 0 and base <= self._ends[at]:
-            base = self._ends[at] + 1
-        bitmap = 0
-        for i in range(SPAN):
-            if base + i in self:
-                bitmap |= 1 << i
-        return base, bitmap
+    def acknowledgement(self, seq: int) -> tuple[int, int]:
+        """Base and bitmap of the ACK that speaks of `seq`: of 32 numbers, from a multiple of 32 on, those stored."""
+        base = seq - seq % SPAN
+        return base, sum(1 << i for i in range(SPAN) if base + i in self)
 
     def ranges(self) -> list[tuple[int, int]]:
         """The ranges, both ends included, in order."""

@@ -16,6 +16,7 @@ from felinar.facts import Health, Hello, Kept
 from felinar.store import opening
 from felinar.store.books import Board, Books, Boot
 from felinar.store.interface import BoardView, CommandRow, Commit, Metrics, Outcome, Receipt, Row, TimeSource
+from felinar.store.seqs import SPAN
 from felinar.store.writer import Writer
 
 _TABLES = {schema.REPORT: "reports", schema.EVENT: "events"}
@@ -124,7 +125,7 @@ class SqliteStore:
 
     def _keep(self, connection: sqlite3.Connection, messages: Sequence[Kept]) -> Commit:
         receipts = []
-        touched: dict[tuple[int, str, int], Boot] = {}
+        touched: dict[tuple[int, str, int, int], Boot] = {}
         for message in messages:
             board = self._books.current(message.node, message.uid, message.heard)
             boot = self._books.boot(board.id, message.boot)
@@ -134,7 +135,7 @@ class SqliteStore:
                 boot = self._books.boot(board.id, message.boot)
                 row = self._place(message, board, boot)
             board.last_heard = int(message.heard)
-            touched[message.node, message.uid, message.boot] = boot
+            touched[message.node, message.uid, message.boot, message.seq // SPAN] = boot
             before = boot.stored.missing
             if not boot.stored.add(message.seq):
                 board.duplicates += 1
@@ -143,7 +144,9 @@ class SqliteStore:
             board.missing += boot.stored.missing - before
             self._append(connection, message, board, boot, row)
             receipts.append(Receipt(message, Outcome.STORED, row))
-        return Commit(receipts, {key: boot.stored.acknowledgement() for key, boot in touched.items()})
+        # Of each ACK's span the newest state; only bits count, so that what was not mentioned is never forgotten.
+        windows = {key: boot.stored.acknowledgement(key[3] * SPAN) for key, boot in touched.items()}
+        return Commit(receipts, {(*key[:3], base): bitmap for key, (base, bitmap) in windows.items()})
 
     def _place(self, message: Kept, board: Board, boot: Boot) -> Row:
         """When a message was made: by its own account, else by the start of its boot, else by its arrival."""
