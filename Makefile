@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format clean
+.PHONY: help setup demo test fuzz docs lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ test: $(READY) ## run every test
 
 fuzz: $(READY) ## look for bytes that break the wire; FUZZ_SECONDS=600 takes longer
 	$(BIN)/python -m felinar_fuzz --seconds $(FUZZ_SECONDS)
+
+docs: $(READY) ## make the pages that are made from code anew
+	$(BIN)/python -m felinar_docs
+	$(BIN)/python -m felinar_build boards --readme
 
 lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything compiles for the chip
 	$(BIN)/ruff check .
