@@ -40,6 +40,18 @@ def send_input(kind: int, address: int, body: bytes, wait: int = 50) -> bytes:
     return number(0) + number(wait) + number(_SEND) + number(_KINDS.index(kind)) + number(where) + number(1) + body[:8].ljust(8, b"\0")  # fmt: skip
 
 
+def flood_input(intervals: int) -> bytes:
+    """Steps of the target `group`: so many intervals with a forged frame of each kind and none that is right."""
+    out = b""
+    for _ in range(intervals):
+        out += number(0) + number(50)
+        for place in range(len(_KINDS)):
+            # The key in a beacon's front, or the zone tag or TESLA tag behind, is not the host's.
+            out += number(_MISS) + number(place) + number(0) + number(1) + bytes(8)
+            out += number(_ALTER) + number(0) + number(5 if place != 1 else 28) + number(1) + number(1)
+    return out
+
+
 class _Street:
     """A node, the host that it hears, and the list of what may act."""
 

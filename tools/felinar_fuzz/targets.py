@@ -86,6 +86,7 @@ def _group() -> Iterator[bytes]:
     for address in (group.ALL, group.ZONE):
         lamp = group.send_input(tesla.GROUP_LAMP, address, on, 3)
         yield beat + lamp + beat * 3
+        yield group.flood_input(7) + beat * 3
         yield group.send_input(tesla.KEY_DISCLOSE, address, b"") + beat * 8 + lamp + beat * 3
 
 
