@@ -20,10 +20,11 @@ _VERSION = const(0xD100)
 _TYPE = const(0xD002)
 _RESET = const(0xD304)
 _LASER_OR_FAN = const(0x30)  # bits 5 and 4 of the status register
+_SPEED = const(0x20)  # its bit 21: the fan is too fast or too slow
 
 
 class Sps30:
-    """Fills `pm1`, `pm25` and `pm10` in ug/m3 (mass concentration)."""
+    """Fills `pm1`, `pm25` and `pm10` in ug/m3 (mass concentration). `unsure` while the fan is off its speed."""
 
     NAME = "sps30"
     FIELDS = ("pm1", "pm25", "pm10")
@@ -33,6 +34,7 @@ class Sps30:
     def __init__(self, b, entry):
         self._chip = Sensirion(b, entry, 0x69)
         self._status = False
+        self.unsure = 0
 
     async def start(self) -> None:
         chip = self._chip
@@ -58,8 +60,10 @@ class Sps30:
             raise DriverError(TIMEOUT)
         if self._status:
             chip.command(_STATUS)
-            if (await chip.words(2, 1))[3] & _LASER_OR_FAN:
+            status = await chip.words(2, 1)
+            if status[3] & _LASER_OR_FAN:
                 raise DriverError(FAULT)
+            self.unsure = status[1] & _SPEED
         chip.command(_VALUES)
         out[0], out[1], _, out[2] = struct.unpack(">ffff", await chip.words(8, 1))
 
