@@ -61,7 +61,8 @@ class Node(msgspec.Struct, frozen=True):
 
     `stored` = `reports` + `events`. `duplicates` are repeats that were refused; `same_time` counts stored reports that
     share their time with another one (true duplicates would); `gaps` are numbers missing below the highest stored of
-    each boot; `made` and `dropped` are the node's own figures, summed over the boots heard of.
+    each boot; `made` and `dropped` are the node's own figures, summed over the boots heard of. `mismatch` says in a
+    sentence which of node and host is older where they do not understand each other, else it is empty.
     """
 
     node: int
@@ -82,6 +83,7 @@ class Node(msgspec.Struct, frozen=True):
     link: str | None = None
     firmware: str | None = None
     schema: int | None = None
+    mismatch: str = ""
     boot: int | None = None
     lamp_w: float | None = None
     health: Health | None = None

@@ -15,12 +15,11 @@ from felinar_wire import schema
 
 from felinar import api
 from felinar.api import ConfigOrder, LampOrder, Mode, State
-from felinar.bodies import unpack
 from felinar.clock import Clock, iso
 from felinar.errors import CommandError, StoreError
 from felinar.facts import OrderAnswered
 from felinar.measured import judge
-from felinar.readings import number, physical
+from felinar.readings import number, report
 from felinar.store import CommandRow, Row, Store
 
 DEFAULT_FOR_S = 1800
@@ -270,8 +269,7 @@ class Commands:
                 self._move(command, "expired", "the node did not answer in time")
 
     def _judge(self, command: Record, row: Row, full_w: float | None, begins: float) -> None:
-        steps = unpack(row.schema, schema.REPORT, row.body)
-        values = physical(schema.REPORT, steps) if steps else None
+        values = report(row)
         trial = self._trials.setdefault(command.id, _Trial())
         power = number(values, "power")
         verdict = judge(

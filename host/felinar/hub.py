@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from felinar_wire import schema
 
 from felinar import api
-from felinar.bodies import unpack
+from felinar.bodies import times
 from felinar.clock import Clock, iso
 from felinar.commands import Commands, WireOrder
 from felinar.config import Config
@@ -19,17 +20,20 @@ from felinar.facts import Fact, Health, Hello, Kept, OrderAnswered, OrderExpired
 from felinar.link import Link
 from felinar.live_bus import Bus
 from felinar.measured import learn_full
-from felinar.readings import event, number, physical, reading
+from felinar.readings import event, number, reading
 from felinar.reconnect import State
 from felinar.store import BoardView, Commit, Outcome, Row, Store
+from felinar.tables import RELEASED, History
+from felinar.tables.history import NAMES, UNANNOUNCED
 
 _SAY_AGAIN_S = 60.0
+_BOOTS = 1000  # of each board, whose schema version is remembered
 
 
 class Hub:
     """Routes facts and orders. Lives in one event loop, except for what the store calls back."""
 
-    def __init__(self, config: Config, store: Store, clock: Clock, log: Any) -> None:
+    def __init__(self, config: Config, store: Store, clock: Clock, log: Any, *, history: History = RELEASED) -> None:
         self.bus = Bus()
         self.links: list[Link] = []
         self.unstored = 0
@@ -38,6 +42,7 @@ class Hub:
         self._store = store
         self._clock = clock
         self._log = log
+        self._history = history
         self._loop = asyncio.get_running_loop()
         self._route: dict[int, Link] = {}
         self._full: dict[int, float] = {view.id: view.full_w for view in store.boards() if view.full_w}
@@ -45,6 +50,11 @@ class Hub:
         self._uid: dict[int, str] = {}
         self._shown: dict[int, api.Reading] = {}
         self._said_conflict: dict[int, float] = {}
+        self._said_mismatch: dict[int, str] = {}
+        self._versions: dict[tuple[int, str], dict[int, int]] = {}
+        for view in store.boards():
+            if view.boot is not None and view.schema is not None:
+                self._versions.setdefault((view.node, view.uid), {})[view.boot] = view.schema
         self.commands = Commands(
             store, clock, deliver=self._deliver, withdraw=self._withdraw,
             changed=lambda record: self.bus.publish("command", record.view()),
@@ -54,7 +64,7 @@ class Hub:
 
     def facts(self, link: Link, facts: list[Fact]) -> None:
         """Act upon what a line has told."""
-        kept = [fact for fact in facts if isinstance(fact, Kept)]
+        kept = [self._identified(fact) for fact in facts if isinstance(fact, Kept)]
         for fact in facts:
             match fact:
                 case Hello():
@@ -69,6 +79,16 @@ class Hub:
                     self.commands.expired(fact.node, fact.id)
         if kept:
             self._store.keep(kept).add_done_callback(lambda done: self._from_store(self._kept, link, len(kept), done))
+
+    def _identified(self, message: Kept) -> Kept:
+        """A message of a boot that the line has not heard of, but this daemon has: with what made its body."""
+        if message.schema != UNANNOUNCED:
+            return message
+        version = self._versions.get((message.node, message.uid), {}).get(message.boot)
+        if version is None:
+            return message
+        time, up = times(version, message.kind, message.body, self._history) or (None, None)
+        return replace(message, schema=version, time=time, up=up)
 
     def link_changed(self, link: Link) -> None:
         """Forget the ways over a line that is closed, and tell the listeners."""
@@ -91,6 +111,14 @@ class Hub:
             if mono - self._said_conflict.get(hello.node, float("-inf")) >= _SAY_AGAIN_S:
                 self._said_conflict[hello.node] = mono
                 self._log.warning("node is another board now", node=hello.node, board=hello.uid, before=known)
+        boots = self._versions.setdefault((hello.node, hello.uid), {})
+        boots[hello.boot] = hello.schema
+        if len(boots) > _BOOTS:
+            del boots[next(iter(boots))]
+        words = self._history.mismatch(hello.node, hello.schema)
+        if words and self._said_mismatch.get(hello.node) != words:
+            self._log.warning("node speaks another schema", node=hello.node, schema=hello.schema, reason=words)
+        self._said_mismatch[hello.node] = words
         if hello.new or self._route.get(hello.node) is not link:
             self._take_route(hello.node, link)
 
@@ -125,13 +153,13 @@ class Hub:
             if receipt.message.kind == schema.REPORT:
                 self._reported(receipt.row, receipt.message.uid)
             else:
-                self.bus.publish("event", event(receipt.row, receipt.message.uid))
+                self.bus.publish("event", event(receipt.row, receipt.message.uid, self._history))
 
     def _reported(self, row: Row, uid: str) -> None:
-        self.bus.publish("reading", reading(row, uid, self.name(row.node)))
-        steps = unpack(row.schema, schema.REPORT, row.body)
-        if steps is not None:
-            values = physical(schema.REPORT, steps)
+        shown = reading(row, uid, self.name(row.node), self._history)
+        self.bus.publish("reading", shown)
+        values = shown.values
+        if values is not None:
             before = self._full.get(row.board)
             relay, dim, power = (number(values, name) for name in ("relay", "dim", "power"))
             full = learn_full(before, relay=relay, dim=dim, power_w=power)
@@ -150,17 +178,17 @@ class Hub:
 
     async def lamp(self, node: int, order: api.LampOrder) -> api.Command:
         """Command a lamp. Raises CommandError, StoreError."""
-        self._must_know(node)
+        self._must_understand(node, schema.LAMP_SET)
         return (await self.commands.lamp(node, order)).view()
 
     async def config(self, node: int, order: api.ConfigOrder) -> api.Command:
         """Set a node. Raises CommandError, StoreError."""
-        self._must_know(node)
+        self._must_understand(node, schema.CONFIG)
         return (await self.commands.config(node, order)).view()
 
     async def ask_health(self, node: int, timeout_s: float = 5.0) -> api.Health:
         """Ask a node for its account now. Raises CommandError when it doesn't answer."""
-        self._must_know(node)
+        self._must_understand(node, schema.HEALTH)
         link = self._route.get(node)
         if link is not None:
             waiting: asyncio.Future[Health] = self._loop.create_future()
@@ -183,6 +211,17 @@ class Hub:
     def _must_know(self, node: int) -> None:
         if node not in self._config.nodes and all(view.node != node for view in self._store.boards()):
             raise CommandError(f"No node {node} is known.", "felinar nodes lists those that are.", status=404)
+
+    def _must_understand(self, node: int, kind: int) -> None:
+        self._must_know(node)
+        views = [view for view in self._store.boards() if view.node == node]
+        version = _newest(views).schema if views else None
+        able = self._history.readable if kind == schema.HEALTH else self._history.sayable
+        if version is not None and not able(version, kind):
+            words = self._history.mismatch(node, version)
+            words = words or f"node {node} speaks schema {version}, which has no {NAMES[kind]}: update the node"
+            words, _, remedy = words.rpartition(": ")
+            raise CommandError(f"{words[:1].upper()}{words[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}.", status=409)
 
     # What people see
 
@@ -222,7 +261,7 @@ class Hub:
 
     def _node(self, node: int, views: Sequence[BoardView]) -> api.Node:
         link = self._route.get(node)
-        now = max(views, key=lambda view: (view.last_heard, view.id))
+        now = _newest(views)
         reports, events = sum(v.reports for v in views), sum(v.events for v in views)
         pending = now.health.values.get("pending") if now.health else None
         return api.Node(
@@ -232,7 +271,8 @@ class Hub:
             duplicates=sum(v.duplicates for v in views), same_time=sum(v.same_time for v in views),
             gaps=sum(v.missing for v in views), made=sum(v.made for v in views), dropped=sum(v.dropped for v in views),
             pending=pending, name=self.name(node), link=link.url if link else None, firmware=now.firmware,
-            schema=now.schema, boot=now.boot, lamp_w=self.full_power(node, now.id),
+            schema=now.schema, mismatch=self._history.mismatch(node, now.schema) if now.schema is not None else "",
+            boot=now.boot, lamp_w=self.full_power(node, now.id),
             health=_health(now.health) if now.health else None,
             latest=self._latest(now),
         )  # fmt: skip
@@ -244,8 +284,13 @@ class Hub:
             return None
         shown = self._shown.get(view.id)
         if shown is None or (shown.boot, shown.seq) != (row.boot, row.seq):
-            shown = self._shown[view.id] = reading(row, view.uid, self.name(view.node))
+            shown = self._shown[view.id] = reading(row, view.uid, self.name(view.node), self._history)
         return shown
+
+
+def _newest(views: Sequence[BoardView]) -> BoardView:
+    """The board that was heard last at an address."""
+    return max(views, key=lambda view: (view.last_heard, view.id))
 
 
 def _health(health: Health) -> api.Health:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from felinar.facts import (
     OrderSent,
     Stale,
 )
+from felinar.tables import RELEASED, History
 
 EVERYONE = 0xFFFF
 """The address of whoever is on the line."""
@@ -51,25 +52,6 @@ class Order(Protocol):
     @property
     def kind(self) -> int: ...
     def values(self, unix: float) -> list[int] | None: ...
-
-
-Reader = Callable[[int, int, bytes], dict[str, object] | None]
-"""(schema version, kind, body) to values by name in wire steps, None when the body can't be read."""
-
-
-def _named(kind: int, payload: bytes) -> dict[str, int | None]:
-    """Values by name, None for what is missing or beyond its range."""
-    names = (f[0] for f in schema.fields(kind))
-    values = codec.decode(kind, payload)
-    return {name: v if isinstance(v, int) else None for name, v in zip(names, values, strict=True)}
-
-
-def _integers(kind: int, payload: bytes) -> dict[str, int]:
-    """Values by name of a message that is useless unless all of them are numbers."""
-    values = {name: v for name, v in _named(kind, payload).items() if v is not None}
-    if len(values) < len(schema.fields(kind)):
-        raise WireError("values")
-    return values
 
 
 @dataclass(slots=True)
@@ -108,12 +90,13 @@ class _Awaited:
 class Session:
     """One line's conversation. `now` goes into every call; nothing here waits, reads or writes.
 
-    Every dropped frame is counted in `counts` by reason, next to frames and bytes each way.
+    Each node is spoken to in the schema version that it announced. Of a node whose messages this host does not know, kept
+    ones are taken as they are, unread, and orders wait (`docs/architecture.md`, Evolution). Every dropped frame is counted in `counts` by reason, next to frames and bytes each way.
     """
 
-    def __init__(self, now: Now, *, read: Reader = bodies.unpack) -> None:
+    def __init__(self, now: Now, *, history: History = RELEASED) -> None:
         self.counts: dict[str, int] = {"frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0}
-        self._read = read
+        self._history = history
         self._deframer = serial.Deframer(limit=frame.LONGEST + 1)
         self._peers: dict[int, _Peer] = {}
         self._acks: dict[tuple[int, int, int], int] = {}
@@ -182,7 +165,7 @@ class Session:
             try:
                 facts += self._take(content, now)
             except WireError as error:
-                self._drop(error.reason)
+                self._count(error.reason)
         return facts
 
     def tick(self, now: Now) -> list[Fact]:
@@ -204,9 +187,6 @@ class Session:
                     peer.orders.remove(queued)
                     facts.append(OrderExpired(node, queued.order.id))
         return facts
-
-    def _drop(self, reason: str) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
 
     def _take(self, content: bytes, now: Now) -> list[Fact]:
         if not content or content[0] != _NODE_FRAME:
@@ -236,8 +216,26 @@ class Session:
             return self._result(node, peer, payload, now)
         return self._kept(node, peer, kind, payload, now)
 
+    def _named(self, peer: _Peer, kind: int, payload: bytes) -> dict[str, int | None]:
+        """Values by name, None for what is missing or beyond its range. WireError("schema") when it can't be read."""
+        history = self._history
+        values = history.decode(peer.schema, kind, payload)
+        named = history.named(kind, history.table(peer.schema, kind), values)
+        return {name: value if isinstance(value, int) else None for name, value in named.items()}
+
+    def _who(self, payload: bytes) -> dict[str, int]:
+        """What a HELLO of any version says; it is useless unless all of its base fields are numbers."""
+        table = self._history.latest[schema.HELLO]
+        values = codec.decode(schema.HELLO, payload, None, 0, True, self._history.latest)
+        found = {f[0]: v for f, v in zip(table[: schema.base(table)], values, strict=False) if isinstance(v, int)}
+        if len(found) < schema.base(table):
+            raise WireError("values")
+        if tables := self._history.of(found["schema"]):
+            codec.decode(schema.HELLO, payload, tables=tables)  # nothing else may stand behind it
+        return found
+
     def _hello(self, node: int, counter: int, payload: bytes, now: Now) -> list[Fact]:
-        v = _integers(schema.HELLO, payload)
+        v = self._who(payload)
         uid = f"{v['uid0']:04x}{v['uid1']:04x}{v['uid2']:04x}"
         self._answered(node, schema.HELLO)
         facts: list[Fact] = []
@@ -260,7 +258,12 @@ class Session:
         return facts
 
     def _health(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
-        values = _named(schema.HEALTH, payload)
+        if not self._history.readable(peer.schema, schema.HEALTH):
+            # It is a sign of life all the same.
+            self._count("frames_health_unread")
+            self._answered(node, schema.HEALTH)
+            return []
+        values = self._named(peer, schema.HEALTH, payload)
         if values["boot"] != peer.boot:
             peer.doubted = True
             self._ask_hello(now)
@@ -270,7 +273,7 @@ class Session:
         return [Health(node, peer.uid, peer.boot, now.unix, values["up"], values), *self._release(peer)]
 
     def _result(self, node: int, peer: _Peer, payload: bytes, now: Now) -> list[Fact]:
-        v = _named(schema.RESULT, payload)
+        v = self._named(peer, schema.RESULT, payload)
         id, code = v["id"], v["code"]
         if id is None or code is None:
             raise WireError("values")
@@ -282,14 +285,14 @@ class Session:
 
     def _kept(self, node: int, peer: _Peer, kind: int, payload: bytes, now: Now) -> list[Fact]:
         boot, seq, body = kept.unpack(payload, peer.boot)
-        values = self._read(peer.schema, kind, body)
-        if values is None:
-            self._count_unread()
-        time, up = (values.get("time"), values.get("up")) if values else (None, None)
-        message = Kept(
-            node, peer.uid, boot, seq, kind, peer.schema, body, now.unix,
-            time + schema.EPOCH_UNIX if isinstance(time, int) else None, up if isinstance(up, int) else None,
-        )  # fmt: skip
+        history = self._history
+        version = peer.schema if boot == peer.boot else None
+        made = history.made(kind, version, announced=peer.schema)
+        told = bodies.times(made, kind, body, history)
+        if told is None:
+            self._count("frames_unread")
+        time, up = told or (None, None)
+        message = Kept(node, peer.uid, boot, seq, kind, made, body, now.unix, time, up)
         if boot == peer.boot and message.up is not None:
             if message.time is not None:
                 peer.placed = True
@@ -304,8 +307,8 @@ class Session:
                 return []
         return [message]
 
-    def _count_unread(self) -> None:
-        self.counts["frames_unread"] = self.counts.get("frames_unread", 0) + 1
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
 
     def _release(self, peer: _Peer) -> list[Fact]:
         held: list[Fact] = [*peer.held]
@@ -323,6 +326,10 @@ class Session:
 
     # Output
 
+    def _next_order(self, peer: _Peer) -> _Queued | None:
+        """The oldest order that can be said to the node."""
+        return next((q for q in peer.orders if self._history.sayable(peer.schema, q.order.kind)), None)
+
     def _ask_hello(self, now: Now) -> None:
         self._hello_due = min(self._hello_due, now.mono + (_ASK_HELLO_S[0] if self._hello_tries else 0.0))
 
@@ -333,8 +340,8 @@ class Session:
             if peer.nonce is not None or node in self._asked:
                 return float("-inf")
             times += [peer.ping, peer.resync]
-            if peer.orders:
-                times.append(peer.orders[0].due)
+            if queued := self._next_order(peer):
+                times.append(queued.due)
             if peer.doubted:
                 times.append(self._hello_due)
         if not self._peers:
@@ -363,7 +370,7 @@ class Session:
                 continue
             nonce, peer.nonce = peer.nonce, None
             if now.unix < _PLAUSIBLE_UNIX:
-                self.counts["frames_time_withheld"] = self.counts.get("frames_time_withheld", 0) + 1
+                self._count("frames_time_withheld")
                 continue
             whole, ms = divmod(int(now.unix * 1000), 1000)
             self._send(out, schema.TIME, node, [nonce, whole - schema.EPOCH_UNIX, ms], now)
@@ -371,9 +378,9 @@ class Session:
             self._awaited = _Awaited(node, -1, now.mono + 0.2)
             return
         for node, peer in self._peers.items():
-            if not peer.orders or peer.orders[0].due > now.mono:
+            queued = self._next_order(peer)
+            if queued is None or queued.due > now.mono:
                 continue
-            queued = peer.orders[0]
             values = queued.order.values(now.unix)
             if values is None:  # tick reports it
                 continue
@@ -405,11 +412,13 @@ class Session:
         answer = schema.HELLO if what == schema.QUERY_HELLO else schema.HEALTH
         self._awaited = _Awaited(node, answer, now.mono + (ANSWER_S if self._peers else _ASK_HELLO_S[0]))
 
-    def _send(self, out: bytearray, kind: int, node: int, values: list[int], now: Now) -> None:
+    def _send(self, out: bytearray, kind: int, node: int, values: Sequence[int], now: Now) -> None:
         self._put(out, self._frame(kind, node, values), now)
 
-    def _frame(self, kind: int, node: int, values: list[int]) -> bytes:
-        content = frame.pack(kind, node, self._counter, codec.encode(kind, [*values]))
+    def _frame(self, kind: int, node: int, values: Sequence[int]) -> bytes:
+        peer = self._peers.get(node)
+        body = self._history.encode(peer.schema if peer else None, kind, values)
+        content = frame.pack(kind, node, self._counter, body)
         data = serial.encode(bytes((_NODE_FRAME,)) + content)
         if len(data) > RING:
             raise WireError("long")

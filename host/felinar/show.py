@@ -116,6 +116,9 @@ def node_table(nodes: Sequence[api.Node], now: float) -> Table:
             str(node.pending if node.pending is not None else "-"),
             lamp(node.latest.values if node.latest else None), ago(now - unix(node.last_heard)) + " ago",
         )  # fmt: skip
+    if words := [node.mismatch for node in nodes if node.mismatch]:
+        table.caption = Text("\n".join(words), style="red")
+        table.caption_justify = "left"
     return table
 
 

@@ -8,7 +8,9 @@ Values: TypeAlias = list[Value]
 Numbers: TypeAlias = list[int | None]
 """Values with None in place of all that is not a number."""
 Rule: TypeAlias = tuple[int, int, int, int, int, int, int]
-Field: TypeAlias = tuple[str, str, int, int, int, int, Rule | None]
+Field: TypeAlias = (
+    tuple[str, str, int, int, int, int, Rule | None] | tuple[str, str, int, int, int, int, Rule | None, int]
+)
 Table: TypeAlias = tuple[Field, ...]
 Tables: TypeAlias = dict[int, Table]
 

@@ -34,10 +34,13 @@ class Keyring:
     """The host's end of all sessions.
 
     `crc(schema)` gives the function of kinds that a node of that schema version has, and raises KeyError for a version
-    it does not know; `now()` is the host's time in ms since 2024-01-01T00:00:00Z; `anchor(n)` the TESLA key to
+    it does not know (`tables.History.crc`, which takes the newest table for a node that is newer than all, `newest`);
+    `now()` is the host's time in ms since 2024-01-01T00:00:00Z; `anchor(n)` the TESLA key to
     tell in interval n (`Broadcast.anchor`); `slot(address)` a node's (slot, slot map).
 
-    Refusals are counted by reason in `counts`, and by address in `refused`: many of "tag" from one are an alarm.
+    Refusals are counted by reason in `counts`, and by address in `refused`: many of "tag" from one are an alarm. Of a node
+    that is newer, a wrong tag is told as "schema" until the first frame of that kind has opened: then it is not known
+    whether the frame was forged or its base fields are others; either way nothing of it was read.
     Calls block for a write to disk where they say so.
     """
 
@@ -50,7 +53,10 @@ class Keyring:
         anchor: Callable[[int], bytes],
         slot: Callable[[int], tuple[int, int]],
         random: Callable[[int], bytes] = os.urandom,
+        newest: int | None = None,
     ) -> None:
+        self._newest = newest
+        self._shared: set[tuple[int, int]] = set()
         self._store = store
         self._crc = crc
         self._now = now
@@ -67,7 +73,7 @@ class Keyring:
 
         Raises WireError, counted: "short", "long", "version", "kind", "address" (no key for it), "tag", "join_old"
         (a lower counter than the last), "join_spent" (the last one, whose session is gone: the node has to take its
-        next), "schema" (a version that this host does not know: the host is older).
+        next), "schema" (a version that `crc` does not know).
         """
         return self._counted(data, self._answer)
 
@@ -108,8 +114,7 @@ class Keyring:
         sealed = Ccm(down).seal(front, body, 8)
         answer = frame.pack(join.JOIN_ACC, address, counter, host_nonce + sealed, frame.SEALED)
         state = SessionState(counter, schema, boot, up, down, request, answer)
-        self._live.pop(address, None)
-        self._changed.pop(address, None)
+        self.forget(address)
         self._store.begin(address, state)
         return answer
 
@@ -128,7 +133,8 @@ class Keyring:
     def open(self, data: bytes) -> Opened:
         """An authentic new frame. **Act on it only after `commit()`**: until then a crash would let it in once more.
 
-        Raises WireError, counted: those of `Session.open`, and "session" (the node has none: it has to join).
+        Raises WireError, counted: those of `Session.open`, "session" (the node has none: it has to join), and "schema" (of
+        a newer node: its tag is wrong, as it is when the base fields of that kind are not those that this host knows).
         """
         return self._counted(data, self._open)
 
@@ -138,7 +144,15 @@ class Keyring:
         if live is None:
             raise WireError("session")
         session, state = live
-        kind, counter, body = session.open(data)
+        newer = self._newest is not None and state.schema > self._newest
+        try:
+            kind, counter, body = session.open(data)
+        except WireError as error:
+            if newer and error.reason == "tag" and (address, data[0] & 63) not in self._shared:
+                raise WireError("schema") from None
+            raise
+        if newer:
+            self._shared.add((address, kind))
         state.top, state.seen = session.top, session.seen & 0xFFFFFFFFFFFFFFFF
         self._changed[address] = state
         return Opened(address, kind, counter, body, state.schema, state.boot)
@@ -170,6 +184,7 @@ class Keyring:
         """Drop what is held of an address whose key was changed or removed in the store."""
         self._live.pop(address, None)
         self._changed.pop(address, None)
+        self._shared = {(other, kind) for other, kind in self._shared if other != address}
 
     def _counted(self, data: bytes, check: Callable[[bytes], _T]) -> _T:
         address = data[1] << 8 | data[2] if len(data) >= frame.HEADER else -1
