@@ -233,6 +233,11 @@ def _packed(name: str, kind: int) -> Iterator[str]:
     yield ""
     yield f"    {hashed(kind)}"
     yield ""
+    if schema.base(schema.fields(kind)) < len(schema.fields(kind)):
+        yield "With the appended fields:"
+        yield ""
+        yield f"    {(kind, schema.fields(kind))!r}"
+        yield ""
     yield from _fields(kind, about)
     yield ""
     values = values_of(name)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from felinar.tables.history import FIXED
 from felinar_wire import codec, core, frame, kept, schema, serial
 from felinar_wire.aes import Ccm
 from felinar_wire.session import nonce
 
-from felinar_docs import DocsError, messages, prose, words
+from felinar_docs import DocsError, messages, words
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -27,6 +28,7 @@ def protocol() -> str:
         "messages": lambda: "\n".join(messages.messages()).rstrip(),
         "bridge": lambda: "\n".join(messages.bridge()).rstrip(),
         "words": lambda: "\n".join(_words()).rstrip(),
+        "fixed": _fixed,
         "reasons": lambda: "\n".join(_reasons()),
         "line_example": lambda: "\n".join(_line()),
         "seal_example": lambda: "\n".join(_seal()),
@@ -54,6 +56,10 @@ def protocol() -> str:
         return blocks[name]()
 
     return _HOLE.sub(fill, (FOLDER / "protocol.in.md").read_text())
+
+
+def _fixed() -> str:
+    return ", ".join(name for name, kind in messages.kinds().items() if kind in FIXED)
 
 
 def _words() -> Iterator[str]:

@@ -161,8 +161,8 @@ MESSAGES = {
         "Which kept messages of one boot are durably stored. Sent after the commit, never before.",
         {
             "boot": "the boot that it is about",
-            "base": "all messages with a lower seq are stored, or gone from the node",
-            "bitmap": "message base + i is stored where bit i (value 1 << i) is set",
+            "base": "seq that the lowest bit stands for",
+            "bitmap": "message base + i is stored where bit i (value 1 << i) is set; of all others nothing is said",
         },
     ),
     "RESULT": Message(
@@ -391,7 +391,7 @@ EXAMPLES: dict[str | int, tuple[int | str | bytes | None, ...]] = {
     "TIME": (0xABCDEF, 91584000, 250),
     "TIME_REQ": (0xABCDEF,),
     "QUERY": (1,),
-    "ACK": (17, 301, 0b101),
+    "ACK": (17, 288, 0b101),
     "RESULT": (4711, 0, 100, 1),
     "HELLO": (1, 0x2462, 0xAB01, 0x0203, 17, 0, 1, 0, 1, 0, 0xABCDEF, 1, 4),
     "JOIN_REQ": (0, 1, 17, _TAG),
