@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from typing import Any
 
 import pytest
-from felinar_wire import scale, schema
+from felinar_wire import codec, scale, schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from tests.firmware.loader import node
 from tests.support.micropython import run
 
 PERIOD = 1 << 30
+SOUND = 1 << schema.DOUBT_SOUND
 
 
 def ticks_diff(end: int, start: int) -> int:
@@ -131,11 +133,94 @@ def test_sound_fills_its_five_places() -> None:
         def reset(self) -> None:
             calls.append("reset")
 
-    period.levels = Levels()
-    values = period.close()
+    period.levels = levels = Levels()
+    values = period.close(60)
     at = schema.index(schema.REPORT, "leq")
     assert values[at : at + 5] == [560, 713, 580, None, 500]
     assert calls == ["summary", "reset"]
+    assert period.doubt == 0
+    for levels.count, doubt in ((160, 0), (159, SOUND), (1, SOUND), (0, 0)):
+        period.close(60)
+        assert period.doubt == doubt, "less than a third of the blocks"
+
+
+@given(st.floats(1e-9, 0.2), st.integers(2400, 2500), st.booleans())
+def test_sound_that_never_varies_is_doubted(square: float, blocks: int, alive: bool) -> None:
+    period = node("period").Period()
+    period.levels = node("levels").Levels(120.0)
+    noise = [1 + 0.1 * math.sin(i * 0.9) if alive else 1 for i in range(blocks)]
+    period.levels.add([square * factor for factor in noise])
+    values = period.close(300)
+    assert values[schema.index(schema.REPORT, "leq")] is not None
+    assert period.doubt == (0 if alive else SOUND)
+
+
+FIELDS = [f[0] for f in schema.fields(schema.REPORT)]
+MEANS = [
+    i for i, f in enumerate(schema.fields(schema.REPORT)) if FIELDS[i] in ("pm1", "co2", "temp", "rh", "p", "power")
+]
+
+
+def test_places_in_a_report_are_those_of_the_table() -> None:
+    period = node("period")
+    assert (FIELDS[period._LEQ], FIELDS[period._ENERGY]) == ("leq", "energy")
+    assert FIELDS[period._LEQ : period._LEQ + 5] == ["leq", "lmax", "l10", "l50", "l90"]
+    assert period._SOUND_BIT == SOUND
+
+
+@given(
+    st.sampled_from(MEANS),
+    st.lists(st.one_of(st.none(), st.just(math.nan), st.floats(0, 1100, width=32)), max_size=300),
+)
+def test_the_mean_is_that_of_the_readings_and_nothing_else(place: int, readings: list[float | None]) -> None:
+    period = node("period").Period()
+    for reading in readings:
+        period.add(place, reading)
+    values = list(period.close(300))
+    good = [reading for reading in readings if reading is not None and not math.isnan(reading)]
+    expected = math.fsum(good) / len(good) if good else None
+    field_ = schema.fields(schema.REPORT)[place]
+    if expected is None:
+        assert values[place] is None
+    else:
+        # Half a step of rounding, and what each of the additions loses of 24 bits.
+        slack = 0.5 + len(good) * max(good) * 2**-24 * field_[3] / field_[2]
+        assert abs(values[place] - expected * field_[3] / field_[2]) <= slack
+    assert [i for i, value in enumerate(values) if value is not None and i != place] == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(2, 20),
+            st.one_of(
+                st.none(), st.sampled_from([0, math.nan, math.inf, -math.inf, 3e38, -1e30]), st.floats(-1e6, 1e9)
+            ),
+        ),
+        max_size=60,
+    )
+)
+def test_nothing_but_numbers_reaches_the_wire_and_no_zero_for_missing(samples: list[tuple[int, float | None]]) -> None:
+    period = node("period").Period()
+    seen: dict[int, list[float]] = {}
+    for place, value in samples:
+        period.add(place, value)
+        if value is not None and value == value:
+            seen.setdefault(place, []).append(value)
+    values = list(period.close(300))
+    for place, value in enumerate(values):
+        if place not in seen:
+            assert value is None
+        if value is not None:
+            assert isinstance(value, int)
+            if value == 0:
+                low, high = min(seen[place]), max(seen[place])
+                assert low < 1 and high > -1, "a zero that nobody measured"
+    # The codec takes each of them, within its range or as under and over.
+    assert codec.decode(schema.REPORT, codec.encode(schema.REPORT, values))[2:20].count(None) >= values[2:20].count(
+        None
+    )
+    assert set(period.close(300)) == {None}
 
 
 def test_the_same_under_micropython() -> None:
