@@ -247,3 +247,12 @@ def test_warming_up_is_missing_and_not_in_doubt(node_app: Path, tmp_path: Path) 
         assert reports[1]["temp"] == pytest.approx(210, abs=1)
         assert reports[1]["doubt"] == 0, "50 of 60 readings"
         assert reports[2]["doubt"] == 0
+
+
+def test_a_chip_that_is_not_sure_of_itself(node_app: Path, tmp_path: Path) -> None:
+    with running(node_app, tmp_path, fitted=[SPS30]) as (street, pole, host):
+        street.run_for(125)
+        pole.chip("sps30").speed_warning = True
+        street.run_for(60)
+        assert [r["doubt"] for r in host.reports()] == [0, 0, PARTICLES]
+        assert host.reports()[-1]["pm25"] is not None
