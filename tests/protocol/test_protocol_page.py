@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -81,10 +83,29 @@ def test_every_message_stands_there() -> None:
 
 
 def test_a_new_field_needs_prose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_crcs", {})
     table = schema.TABLE[schema.ACK]
     monkeypatch.setitem(schema.TABLE, schema.ACK, (*table, ("more", "", 1, 1, 0, 1, None)))
     with pytest.raises(DocsError, match="says nothing of field more of ACK"):
         page.protocol()
+
+
+def test_an_appended_field_has_its_version_and_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_crcs", {})
+    more = ("more", "s", 1, 10, 0, 100, (2, 40, -1, 0, -3, -1, 0), 7)
+    for kind, name in ((schema.ACK, "ACK"), (schema.REPORT, "REPORT")):
+        monkeypatch.setitem(schema.TABLE, kind, (*schema.TABLE[kind], more))
+        monkeypatch.setitem(prose.EXAMPLES, name, (*prose.EXAMPLES[name], 38))
+        about = prose.MESSAGES[name]
+        monkeypatch.setitem(prose.MESSAGES, name, replace(about, fields=about.fields | {"more": "more of it"}))
+    text = page.protocol()
+    section = text[text.index("### ACK") : text.index("### TIME_REQ")]
+    assert "| 3 | `more` | 0.1 s | 0 to 100 | 0.0 to 10.0 s | k 2: 40 | steady, k 1: old | 7 | more of it |" in section
+    assert "| `0 11` | `more` | expected 40, d = 3 (-2): 38, 3.8 s |" in section
+    assert f"CRC {schema.crc(schema.ACK)} " in section
+    tables = dict(re.findall(r"With the appended fields:\n\n    \((\d+), (.*)\)\n", text))
+    assert ast.literal_eval(tables[str(schema.ACK)]) == schema.TABLE[schema.ACK]
+    assert ast.literal_eval(tables[str(schema.REPORT)]) == schema.TABLE[schema.REPORT]
 
 
 def test_examples_are_read_as_the_codec_reads() -> None:

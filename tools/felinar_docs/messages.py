@@ -14,6 +14,7 @@ from felinar_docs.trace import Trace, physical
 if TYPE_CHECKING:
     from felinar_wire.schema import Field, Table, Values
 
+_NO_FIELDS = ("", "marks", "steady", "count", "gaps", "varied", "seq")
 CLASSES = ("from a node", "to or from one node", "from one to many", "joining, greeting, updates")
 
 
@@ -133,11 +134,8 @@ def example(title: str, read: Trace) -> Iterator[str]:
     yield ""
     yield from head("bit", "bits", "field", "")
     for at, bits, what, meaning in read.rows:
-        yield row(at, f"`{bits}`" if bits else "", f"`{what}`" if what in _NAMES else what, meaning)
+        yield row(at, f"`{bits}`" if bits else "", what if what in _NO_FIELDS or " " in what else f"`{what}`", meaning)
     yield ""
-
-
-_NAMES = {of[0] for table in schema.TABLE.values() for of in table}
 
 
 def _whole(name: str, kind: int, values: Values) -> tuple[Trace, bytes]:

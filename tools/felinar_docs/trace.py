@@ -125,11 +125,19 @@ def _expected(of: Field, numbers: Values, old: Values | None, i: int, lag: int, 
 
 
 def _fields(
-    trace: Trace, table: Table, marks: Values, old: Values | None, lag: int, steady: bool, parameters: list[int] | None
-) -> Values:
-    values: Values = []
-    for i, of in enumerate(table):
-        mark = marks[i]
+    trace: Trace,
+    table: Table,
+    places: range,
+    marks: Values,
+    values: Values,
+    old: Values | None,
+    lag: int,
+    steady: bool,
+    parameters: list[int] | None,
+) -> None:
+    """Append the values of the fields at these places to `values`."""
+    for i, mark in zip(places, marks, strict=True):
+        of = table[i]
         if mark != 0:
             values.append(mark)
             continue
@@ -151,31 +159,28 @@ def _fields(
             base = f"expected {want}, d = {rest}" + (f" ({value - want:+})" if rest else "") + ": "
         shown = physical(of, value)
         trace.say(start, bits, of[0], base + (shown if f"{shown} ".startswith(f"{value} ") else f"{value}, {shown}"))
-    return values
 
 
 def message(kind: int, body: bytes, old: Values | None = None, lag: int = 0) -> tuple[Trace, Values]:
-    """The trace of a body without appended fields, and its values."""
+    """The trace of a body, and its values."""
     table = schema.fields(kind)
-    if schema.base(table) < len(table):
-        table = table[: schema.base(table)]
+    base = schema.base(table)
     trace = Trace(body)
     names = [of[0] for of in table]
     usual: Values = [0 if not old or isinstance(old[i], int) else old[i] for i in range(len(table))]
-    marks = trace.marks(usual, names)
-    steady = False
-    if old:
-        start = trace.at
-        bit = trace.take(1)
-        steady = bit == "0"
-        trace.say(
-            start,
-            bit,
-            "steady",
-            "all steady fields are as expected" if steady else "some steady field is not as expected",
-        )
-    values = _fields(trace, table, marks, old, lag, steady, None)
-    trace.end()
+    values: Values = []
+    for places in (range(base), *(range(i, i + 1) for i in range(base, len(table)))):
+        cut = slice(places.start, places.stop)
+        marks = trace.marks(usual[cut], names[cut])
+        steady = False
+        if old:
+            start = trace.at
+            bit = trace.take(1)
+            steady = bit == "0"
+            said = "all steady fields are as expected" if steady else "some steady field is not as expected"
+            trace.say(start, bit, "steady", said)
+        _fields(trace, table, places, marks, values, old, lag, steady, None)
+        trace.end()
     return trace, values
 
 
@@ -194,7 +199,9 @@ def batch(body: bytes, seq: int) -> tuple[Trace, list[tuple[int, Values]]]:
     varied = trace.take(1)
     trace.say(9, varied, "varied", "marks change" if varied == "1" else "all marks are those of the first report")
     marks = trace.marks([0] * len(table), names)
-    values = _fields(trace, table, marks, None, 0, False, None)
+    everything = range(len(table))
+    values: Values = []
+    _fields(trace, table, everything, marks, values, None, 0, False, None)
     reports = [(seq, values)]
     parameters: list[int] = []
     for of in table if count > 1 else ():
@@ -214,7 +221,9 @@ def batch(body: bytes, seq: int) -> tuple[Trace, list[tuple[int, Values]]]:
         seq += lag
         if varied == "1":
             marks = trace.marks(marks, names)
-        values = _fields(trace, table, marks, values, lag, False, parameters)
+        new: Values = []
+        _fields(trace, table, everything, marks, new, values, lag, False, parameters)
+        values = new
         reports.append((seq, values))
     trace.end()
     return trace, reports

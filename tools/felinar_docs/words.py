@@ -39,7 +39,7 @@ VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "HELLO": "say HELLO",
             "HEALTH": "say HEALTH",
-            "WHOLE": "send the next reports whole until one of them has been acknowledged; no message answers it",
+            "WHOLE": "send the next reports whole, until one of them has been acknowledged",
         },
     ),
     "CONFIG_": (
@@ -77,7 +77,7 @@ VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
             "LAMP_FAILURE": "the lamp takes no power although it is on | power in 0.1 W",
             "DIMMING_FAILURE": "the lamp takes another power than its level wants | power in 0.1 W",
             "CLEARED": "a failure is over | its EVENT code",
-            "CRASH": "a task, or the whole node, crashed | how many in a row",
+            "CRASH": "a task, or the whole node, crashed | how many in a row; a second one below 0 stands for the place in the code",
             "SAFE_MODE": "safe mode | 1 entered, 0 left",
             "CONFIG_ROLLED_BACK": "a new configuration did not prove itself | low 16 bits of its CRC-32, signed",
             "BAD_CONFIG": "some of the configuration can't be used, and its defaults are | how many values",
