@@ -12,8 +12,9 @@ from felinar_fuzz.take import Take, number, require
 
 _LIMITS = 1025
 _CUTS = 4
-_LONGEST = 2500  # bytes of a stream, about: two blocks of 254 bytes and the longest limit are within it
-_SINGLY = 500  # a longer stream is not fed byte by byte as well
+_LONGEST = 1400  # bytes of a stream, about: two blocks of 254 bytes and the longest limit are within it
+_SINGLY = 300  # a longer stream is not fed byte by byte as well
+_CHUNKS = 200  # the last of so many is all that is left
 _RAW = 0
 _SAID = 1
 _DAMAGED = 2
@@ -61,7 +62,9 @@ def _said(data: bytes) -> bytes:
 def _cut(stream: bytes, cuts: bytes) -> Iterator[bytes]:
     """The stream in chunks whose lengths repeat; a length of zero is an empty chunk."""
     at = 0
-    for size in cycle(cuts):
+    for i, size in enumerate(cycle(cuts)):
+        if i == _CHUNKS:
+            size = len(stream)
         yield stream[at : at + size]
         at += size
         if at >= len(stream):
