@@ -1,24 +1,37 @@
 """Starts the lamp node. Whatever happens, the lamp is left lit, word of it is kept, and the node starts again."""
 
+import json
 import sys
 import time
 
 import machine
 
 
-def _last_words():
+def _light():
+    """Without the application, by what board.json says; a dimmer without its signal gives full light."""
+    with open("board.json") as file:
+        board = json.load(file)
+    lit = 0 if board.get("relay_normally_closed", True) else 1
+    machine.Pin(board["pins"]["relay"], machine.Pin.OUT, value=lit)
+
+
+def _last_words(error):
     # Each step on its own: what crashed the node may be in the way of any of them.
+    wait = 50  # s, less than the watchdog's minute
     try:
         sys.modules["node.app"].light()
     except Exception:
-        pass  # a reset releases the relay, and that lights the lamp
+        try:
+            _light()
+        except Exception:
+            pass  # a reset releases the relay, and that lights the lamp
     try:
-        from node import health
+        from node import health, past
 
-        health.crashed()
+        wait = past.crashed(health.Store(), error)
     except Exception:
         pass
-    time.sleep(5)
+    time.sleep(wait)
     machine.reset()
 
 
@@ -26,8 +39,8 @@ try:
     from node import app
 
     app.main()
-    _last_words()
+    raise RuntimeError("the node has ended")
 except KeyboardInterrupt:
     raise  # somebody at the prompt; the lamp keeps what it has
-except BaseException:
-    _last_words()
+except BaseException as error:
+    _last_words(error)

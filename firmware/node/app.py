@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import sys
+from binascii import crc32
 
 import machine
 import micropython
@@ -10,7 +12,7 @@ from micropython import const
 
 from node import board as boards
 from node.config import Config
-from node.health import Health
+from node.health import Health, Store
 from node.lighting import Lighting
 from node.line import Line
 from node.outbox import Outbox, OutboxError
@@ -19,15 +21,27 @@ from node.sampler import Sensor
 from node.uplink import Uplink
 
 _HOUR = const(3600)
+_DAY = const(86400)
+_CALM_S = const(600)  # a node that has run so long has not crashed in a row
 _IDLE_S = const(10)
+_SETTLE_S = const(5)  # from the last change of the configuration to the restart that tries it
+_ILL = const(6)  # crashes of a task in a row, or records in a row that the flash did not take
+_LIGHT = ("bh1750", "veml7700")  # all that is read in safe mode
 
 _running = None
 
 
 def light() -> None:
-    """Light the lamp, whatever else is broken."""
-    if _running:
-        _running.lamp.output(100)
+    """Light the lamp, whatever else is broken. Raises when nobody has begun to care for it."""
+    _running.lamp.output(100)  # type: ignore[union-attr]
+
+
+def let_go(module) -> None:
+    """Forget a module that is seldom needed, so that it takes no memory until it is imported again."""
+    name = module.__name__
+    del sys.modules[name]
+    delattr(sys.modules["node"], name[5:])
+    gc.collect()
 
 
 class App:
@@ -35,18 +49,34 @@ class App:
 
     def __init__(self) -> None:
         global _running
-        board = self.board = boards.Board(boards.find("board.json") or {})
+        board = self.board = boards.Board(boards.parse(boards.find("board.json")) or {})
         self.lamp = Lighting(board, self.event, machine.unique_id())
         _running = self
         self.clock = board.clock
-        self.config = Config(boards.find("config.json"))
+        from node import past, settings
+
+        file = boards.find("config.json")
+        self.settings = settings.begin(boards.partition("config"), crc32(file))
+        text = settings.read(self.settings) or file
+        let_go(settings)
+        self.config_crc = crc32(text) & 0xFFFF
+        self.config = Config(boards.parse(text))
         self.lamp.use(self.config)
-        self.outbox = Outbox(boards.partition("outbox"))
-        self.health = Health(self.outbox.last_boot)
+        self.outbox = Outbox(boards.partition("outbox") or boards.Ram())
+        store = Store()
+        self.health = Health(store, past.begin(store, self.outbox.last_boot))
+        let_go(past)
         self.boot = self.health.boot
-        self.lamp.keep(self.health._store)
+        self.lamp.keep(store)
+        self.policy.safe = bool(self.health.safe)
         self.seq = 0  # of the last kept message of this boot
         self.refused = 0  # kept messages that the flash did not take
+        self.failed = 0  # of these, in a row
+        self._ill: dict = {}  # crashes in a row by task
+        self._stop_at = 0  # uptime of a restart, 0 none
+        self._stop = (0, 0)
+        self._calm = not self.health.crashes
+        self.heap_low = 0
         self._told = 0  # drops that an event has told of
         self._told_at = -_HOUR
         self._report_s = self.config.report_s
@@ -54,8 +84,12 @@ class App:
         self._slot = None  # the period under way: its number, by wall clock or uptime
         self.period = Period()
         self.period.turn = self._turn
-        self.sensors = board.sensors = [Sensor(i, entry, board, self.period, self.event) for i, entry in enumerate(board.fitted)]
-        self.line = Line(board, self._take)
+        self.sensors = board.sensors = [
+            Sensor(i, entry, board, self.period, self.event)
+            for i, entry in enumerate(board.fitted)
+            if not self.health.safe or entry["driver"] in _LIGHT
+        ]
+        self.line = Line(board, self._take, self._typed)
         self.uplink = Uplink(self, self.line.send, machine.unique_id())
 
     # Kept messages
@@ -64,8 +98,10 @@ class App:
         self.seq += 1
         try:
             self.outbox.append(kind, self.seq, self.boot, codec.encode(kind, values))
+            self.failed = 0
         except OutboxError:
             self.refused += 1
+            self.failed += 1
         self.uplink.step()
 
     def event(self, code: int, argument: int) -> None:
@@ -83,7 +119,7 @@ class App:
 
     def _report(self, time) -> None:
         """Close the period and keep its report; `time` is its end."""
-        gc.collect()
+        self.heap()
         values = self.period.close(self._report_s)
         up = self.clock.up()
         if time is not None:
@@ -101,6 +137,13 @@ class App:
             self._told = dropped
             self._told_at = up
 
+    def heap(self) -> int:
+        """Bytes of heap that are free once all that nobody needs is gone."""
+        gc.collect()
+        free = gc.mem_free()
+        self.heap_low = min(free, self.heap_low or free)
+        return free
+
     # What the host asks
 
     def set_clock(self, time: int, ms: int) -> bool:
@@ -110,14 +153,59 @@ class App:
         self.policy.set_at = self.clock.up()
         if step < -1 or step > 1:
             self._slot = None
-            if self._report_s and self.clock.now() % self._report_s < self.clock.up() - (self.period.values[1] or 0):
+            if self._report_s and time % self._report_s < self.clock.up() - (self.period.values[1] or 0):
                 self._report(None)  # what was read before the period began that the new time is in
             self.event(schema.EVENT_CLOCK_SET, step)
+        self._tell(True)
         return True
 
-    def override(self, mode: int, level: int, ttl: int, fade: int) -> None:
+    def _tell(self, kept=None) -> None:
+        """End a trial of the configuration, if there is one, and keep what has become of it."""
+        state = self.settings
+        if state[0] if kept is not None else state[1]:
+            from node import settings
+
+            if kept is not None:
+                settings.end(state, kept)
+            if state[1]:
+                self.event(state[1], state[2] - (state[2] >> 15 << 16))
+                settings.told(state)
+            let_go(settings)
+
+    def change(self, what) -> int:
+        """Try another configuration, as node.settings.change has it; returns a RESULT code."""
+        from node import settings
+
+        try:
+            code = settings.change(self.settings, what, boards.find)
+        except MemoryError:
+            code = schema.RESULT_REFUSED
+        let_go(settings)
+        if code == schema.RESULT_APPLIED:
+            self.stop(0)
+        return code
+
+    def config_text(self):
+        """The newest configuration's JSON."""
+        from node import settings
+
+        text = settings.read(self.settings) or boards.find("config.json")
+        let_go(settings)
+        return text
+
+    def stop(self, safe: int, cause: int = schema.RESET_SOFT) -> None:
+        """Restart in a moment, for that cause, into safe mode or not."""
+        self._stop_at = self.clock.up() + _SETTLE_S
+        self._stop = (cause, safe)
+
+    def set_safe(self, safe: int) -> None:
+        """Enter safe mode, or leave it."""
+        if safe != self.health.safe:
+            self.stop(safe)
+
+    def override(self, mode: int, level: int, ttl: int, fade: int, reason: int = 0) -> None:
         up = self.clock.up()
-        self.policy.override(mode, level, ttl, fade, up)
+        self.policy.override(mode, level, ttl, fade, up, reason)
         self.lamp.step(up, self.clock.now(), self.sensors)
 
     def set_period(self, seconds: int) -> None:
@@ -135,26 +223,31 @@ class App:
 
     def health_values(self) -> list:
         """The fields of HEALTH, numbers beyond their range cut to it."""
-        gc.collect()
         outbox = self.outbox
-        errors = sum(sensor.errors for sensor in self.sensors)
-        bad = self.line.bad + self.uplink.bad
-        values = [
+        health = self.health
+        lamp = self.lamp
+        values = (
             self.clock.up(),
             self.boot,
             self.seq,
             self.dropped,
             outbox.pending,
-            bad,
-            errors,
-            gc.mem_free(),
+            self.line.bad + self.uplink.bad,
+            sum(sensor.errors for sensor in self.sensors),
+            self.heap(),
             outbox.free,
-        ]
-        values += [None] * (len(schema.fields(schema.HEALTH)) - len(values))
-        for i in range(4, 9):
-            if i != 7:
-                values[i] = min(values[i], 65535)
-        return values
+            self.heap_low,
+            self.clock.drift,
+            getattr(outbox, "erases", None),
+            lamp.switches,
+            lamp.lit_s // _HOUR,
+            health.crashes,
+            health.safe,
+            self.config_crc,
+            self.settings[0],
+        )
+        table = schema.fields(schema.HEALTH)
+        return [value if value is None else max(field[4], min(field[5], value)) for value, field in zip(values, table)]  # noqa: B905 (MicroPython knows no strict)
 
     # Running
 
@@ -165,6 +258,17 @@ class App:
 
     def _take(self, data: bytes) -> None:
         self.uplink.take(data)
+
+    def _typed(self, text: str) -> None:
+        from node import console
+
+        try:
+            for line in console.answer(self, text):
+                self.line.write(b"\r\n" + line.encode())
+        except Exception as error:
+            self.line.write(repr(error).encode())
+        self.line.write(b"\r\n")
+        let_go(console)
 
     def _turn(self) -> None:
         """Close a period that is over."""
@@ -189,8 +293,33 @@ class App:
                 sensor.watch(up)
         self.uplink.step()
         self.outbox.tidy()
-        if not self._talking.done():
-            self.health.feed(up)
+        health = self.health
+        if self.settings[0] and up >= self.config.trial_s:
+            self._tell(False)
+            self.stop(health.safe)
+        if health.safe and up >= _DAY:
+            self.set_safe(0)
+        if self._stop_at and up >= self._stop_at:
+            self._restart()
+        # A flash that fails is no reason to go on restarting: in safe mode it no longer counts.
+        if max(self._ill.values()) < _ILL and (self.failed < _ILL or health.safe):
+            health.feed()
+        if up >= _CALM_S and not self._calm:
+            self._calm = True
+            from node import past
+
+            past.calm()
+            let_go(past)
+
+    def _restart(self) -> None:
+        self.set_period(0)
+        cause, safe = self._stop
+        if self.health.safe and not safe:
+            self.event(schema.EVENT_SAFE_MODE, 0)
+        from node import past
+
+        past.announce(cause, safe)
+        machine.reset()
 
     async def _tick(self) -> None:
         while True:
@@ -200,28 +329,34 @@ class App:
     def _rest(self) -> int:
         """Seconds until there is something to do: every second while something is under way, else every ten."""
         policy = self.policy
-        if policy.mode or not policy.steady or self.uplink.busy:
+        if self._stop_at or policy.mode or not policy.steady or self.uplink.busy:
             return 1
         time = self.clock.now()
         now = self.clock.up() if time is None else time
         rest = _IDLE_S - now % _IDLE_S
         return min(rest, self._report_s - now % self._report_s) if self._report_s else rest
 
-    async def _guard(self, work) -> None:
+    async def _guard(self, name: str, work, argument=None) -> None:
         """Run a task for ever; a crash is told and the task begins again."""
-        crashes = 0
+        ill = self._ill
+        ill[name] = 0
         while True:
             began = self.clock.up()
             try:
-                await work()
-            except Exception:
+                await (work(argument) if argument else work())
+            except Exception as error:
                 gc.collect()
-                crashes = 1 if self.clock.up() - began >= _HOUR else crashes + 1
+                self.health.crashes += 1
+                ill[name] = 1 if self.clock.up() - began >= _HOUR else ill[name] + 1
                 try:
-                    self.event(schema.EVENT_CRASH, crashes)
+                    self.event(schema.EVENT_CRASH, ill[name])
+                    from node import past
+
+                    self.event(schema.EVENT_CRASH, past.note(self.health.store, error))
+                    let_go(past)
                 except Exception:  # the crash may have been in what tells of it
                     self.refused += 1
-            await asyncio.sleep(1 << min(crashes, 9))
+            await asyncio.sleep(1 << min(ill[name], 9))
 
     async def run(self) -> None:
         health = self.health
@@ -229,11 +364,20 @@ class App:
         self.event(schema.EVENT_BOOT, health.reset)
         if health.crashes:
             self.event(schema.EVENT_CRASH, health.crashes)
+        if health.place:
+            self.event(schema.EVENT_CRASH, health.place)
+        if health.safe:
+            self.event(schema.EVENT_SAFE_MODE, 1)
+        self._tell()
         if self.config.bad:
             self.event(schema.EVENT_BAD_CONFIG, len(self.config.bad))
         self._start_sensors()
-        self._talking = asyncio.create_task(self._guard(self.line.run))
-        await self._guard(self._tick)
+        tasks = [asyncio.create_task(self._guard("line", self.line.run))]
+        if self.board.has("led"):
+            from node import led
+
+            tasks.append(asyncio.create_task(self._guard("led", led.run, self)))
+        await self._guard("tick", self._tick)
 
     def _unseen(self, loop, context) -> None:
         self.refused += 1

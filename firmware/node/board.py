@@ -22,18 +22,28 @@ def sleep_ms(ms: int):
     return asyncio.sleep_ms(ms + 1 if ms > 0 else 0)
 
 
-def find(name: str):
-    """The JSON in a file of the working directory or beside the modules; None when there is none that can be read."""
+def parse(text):
+    """What JSON says; None when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def find(name: str) -> bytes:
+    """The JSON in a file of the working directory or beside the modules; empty when there is none that can be read."""
     for folder in [""] + sys.path:  # noqa: RUF005 (MicroPython has no * here)
         try:
-            with open(folder + "/" + name if folder else name) as file:
-                return json.load(file)
+            with open(folder + "/" + name if folder else name, "rb") as file:
+                text = file.read()
+            json.loads(text)
+            return text
         except (OSError, ValueError):
             pass
-    return None
+    return b""
 
 
-class _Ram:
+class Ram:
     """Stands in for a board without an outbox partition: what it holds is gone with the power."""
 
     def __init__(self) -> None:
@@ -54,9 +64,9 @@ class _Ram:
 
 
 def partition(label: str):
-    """The data partition of that name, or a little RAM where the partition table has none."""
+    """The data partition of that name, or None."""
     found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=label)
-    return found[0] if found else _Ram()
+    return found[0] if found else None
 
 
 class Board:
@@ -65,7 +75,7 @@ class Board:
     def __init__(self, data: dict) -> None:
         self._pins = data.get("pins", {})
         self._i2c: dict = {}
-        self.sensors = ()  # of node.sampler, once there are any
+        self.sensors: list = []  # of node.sampler, once there are any
         self.clock = Clock(ticks_ms)
         self.up = self.clock.up
         self.fitted = data.get("fitted", [])

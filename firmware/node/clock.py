@@ -20,7 +20,7 @@ class Clock:
         self._start_ms = 0
         self._set_at = 0
         self.trusted = False
-        self.drift_ppm = 0  # how much too slow the last interval of an hour or more showed the crystal to be
+        self.drift = None  # how much too slow the last interval of an hour or more showed the crystal to be, 0.1 ppm
 
     def up(self) -> int:
         """Whole seconds since start."""
@@ -54,7 +54,7 @@ class Clock:
         self._start_ms = whole % 1000
         step = time - (old or 0)
         if old is not None and up - self._set_at >= _DRIFT_AFTER and -60 < step < 60:
-            self.drift_ppm = (step * 1000 + ms - old_ms) * 1000 // (up - self._set_at)
+            self.drift = (step * 1000 + ms - old_ms) * 10000 // (up - self._set_at)
         self._set_at = up
         self.trusted = True
         return step

@@ -1,81 +1,67 @@
-"""The node's configuration: read from config.json, each bad value falling back to its default and being counted."""
+"""The node's configuration: read from its JSON, each bad value falling back to its default and being counted."""
 
 from micropython import const
 
+from node.schedule import parse
+
 _NOBODY = const(65534)  # the address of a node that was given none
 
-
-def _number(low, high):
-    def check(value):
-        return (
-            value if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high else None
-        )
-
-    return check
-
-
-def _whole(low, high):
-    def check(value):
-        return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
-
-    return check
-
-
-def profile(entries):
-    """[["23:00", 60], ...] as ((minute, level), ...) in the day's order; None when any of it makes no sense."""
-    found = []
-    try:
-        for clock, level in entries:
-            hour, minute = clock.split(":")
-            minute = int(hour) * 60 + int(minute)
-            if not 0 <= minute < 1440 or isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 100:
-                return None
-            found.append((minute, level))
-    except (AttributeError, TypeError, ValueError):
-        return None
-    found.sort()
-    return tuple(found)
-
-
-# (name, default, check): check gives the value to use, None for a bad one.
+# (name, default, lowest, highest): whole numbers, unless a bound is a float; a truth value where there is no bound.
 _NODE = (
-    ("address", _NOBODY, _whole(1, _NOBODY)),
-    ("lat", None, _number(-90, 90)),
-    ("lon", None, _number(-180, 180)),
-    ("report_s", 300, _whole(1, 86400)),
+    ("address", _NOBODY, 1, _NOBODY),
+    ("lat", None, -90.0, 90),
+    ("lon", None, -180.0, 180),
+    ("report_s", 300, 1, 86400),
+    ("trial_s", 600, 60, 86400),
 )
 _LAMP = (
-    ("on_below_deg", -0.833, _number(-18, 18)),
-    ("dim", (), profile),
-    ("utc_offset_min", 0, _whole(-840, 840)),
-    ("summer_time", False, lambda value: value if isinstance(value, bool) else None),
-    ("min_on_s", 3, _whole(0, 3600)),
-    ("min_off_s", 3, _whole(0, 3600)),
+    ("on_below_deg", -0.833, -18.0, 18),
+    ("utc_offset_min", 0, -840, 840),
+    ("summer_time", False, None, None),
+    ("min_on_s", 3, 0, 3600),
+    ("min_off_s", 3, 0, 3600),
+    ("lamp_w", 0, 0.0, 2000),
 )
 
 
 class Config:
     """The values as attributes. `bad` names the unusable ones; `place` is (lat, lon), None unless both are there."""
 
+    address: int
+    lat: "float | None"
+    lon: "float | None"
+    report_s: int
+    trial_s: int  # by then a configuration on trial has to be confirmed
+    on_below_deg: float
+    utc_offset_min: int
+    summer_time: bool
+    min_on_s: int
+    min_off_s: int
+    lamp_w: float
+
     def __init__(self, data) -> None:
-        """`data` is what json.load gave; anything but a dictionary counts as empty and bad."""
+        """`data` is what the JSON says; anything but a dictionary counts as empty and bad."""
         self.bad: list = []
-        self.address, self.lat, self.lon, self.report_s = self._take(data, _NODE, "")
-        lamp = self._take(data.get("lamp", {}) if isinstance(data, dict) else {}, _LAMP, "lamp.")
-        self.on_below_deg, self.dim, self.utc_offset_min, self.summer_time, self.min_on_s, self.min_off_s = lamp
+        data = self._take(data, _NODE, "")
+        lamp = self._take(data.get("lamp", {}), _LAMP, "lamp.")
+        self.programs, bad = parse(lamp)
+        self.bad += ["lamp.programs"] * bad
         self.place = None if self.lat is None or self.lon is None else (self.lat, self.lon)
 
-    def _take(self, data, table, prefix) -> list:
-        values = []
+    def _take(self, data, table, prefix: str) -> dict:
         if not isinstance(data, dict):
             self.bad.append(prefix or "config")
             data = {}
-        for name, default, check in table:
-            value = default
+        for name, value, low, high in table:
             if name in data:
-                value = check(data[name])
-                if value is None:
+                given = data[name]
+                good = truth = isinstance(given, bool)
+                if low is not None:
+                    number = isinstance(given, (int, float) if isinstance(low, float) else int)
+                    good = number and not truth and low <= given <= high
+                if good:
+                    value = given
+                else:
                     self.bad.append(prefix + name)
-                    value = default
-            values.append(value)
-        return values
+            setattr(self, name, value)
+        return data

@@ -1,20 +1,11 @@
-"""Whether all is well: boots and crashes in NVS, the cause of the reset, a watchdog that only a whole node feeds."""
+"""Whether all is well: what NVS keeps, and a watchdog that only a whole node feeds."""
 
 import esp32
 import machine
-from felinar_wire import schema
 from micropython import const
 
 _TIMEOUT_MS = const(60000)
-_CALM_S = const(600)  # a node that has run so long has not crashed in a row
-
-_CAUSES = {
-    machine.PWRON_RESET: schema.RESET_POWER,
-    machine.HARD_RESET: schema.RESET_PANIC,
-    machine.WDT_RESET: schema.RESET_WATCHDOG,
-    machine.DEEPSLEEP_RESET: schema.RESET_DEEPSLEEP,
-    machine.SOFT_RESET: schema.RESET_SOFT,
-}
+_TEXT = const(200)
 
 
 class Store:
@@ -38,36 +29,26 @@ class Store:
         except OSError:
             pass
 
-
-def crashed() -> None:
-    """Leave word of a crash for the next boot."""
-    store = Store()
-    store.set("crumb", 1)
-    store.set("crashes", store.get("crashes") + 1)
+    def text(self, new=None) -> bytes:
+        """The newest lines of the last crash; with `new`, keep those."""
+        text = bytearray(_TEXT)
+        try:
+            if new:
+                self._nvs.set_blob("crash", new)
+                self._nvs.commit()
+            return bytes(text[: self._nvs.get_blob("crash", text)])
+        except OSError:
+            return b""
 
 
 class Health:
-    """`boot` is this boot's number (1-65535), `crashes` how many crashes in a row came before it."""
+    """`boot` is this boot's number (1-65535), `crashes` how many in a row came before it; tasks' crashes are added.
 
-    def __init__(self, last_boot: int) -> None:
-        """`last_boot` is what the outbox remembers (0 nothing), for a node whose NVS was lost or put back."""
-        self._store = store = Store()
-        boot = store.get("boot")
-        if last_boot and (not boot or (last_boot - boot) % 65536 < 32768):
-            boot = last_boot
-        self.boot = boot % 65535 + 1
-        store.set("boot", self.boot)
-        self.crashes = store.get("crashes")
-        self.reset = _CAUSES.get(machine.reset_cause(), schema.RESET_UNKNOWN)
-        if store.get("crumb"):
-            store.set("crumb", 0)
-            self.reset = schema.RESET_PANIC
-        self._calm = not self.crashes
+    `place` tells where the last one of these was, None for none. `safe`: there were 5 within an hour, or 3 soon after boots.
+    """
+
+    def __init__(self, store: Store, past: tuple) -> None:
+        self.store = store
+        self.boot, self.reset, self.crashes, self.place, self.safe = past
         self._dog = machine.WDT(timeout=_TIMEOUT_MS)
-
-    def feed(self, up: int) -> None:
-        """Feed the watchdog; to be called only while every task lives."""
-        self._dog.feed()
-        if not self._calm and up >= _CALM_S:
-            self._calm = True
-            self._store.set("crashes", 0)
+        self.feed = self._dog.feed

@@ -17,6 +17,9 @@ _HELLO_S = const(2)  # doubling
 _HELLO_MOST_S = const(30)
 _RESULTS = const(8)  # commands remembered, so that a repeated one does nothing
 _LONGEST_PERIOD = const(86400)
+_SILENT_S = const(300)
+_CONFIG_SAFE = const(2)  # key of CONFIG: 1 enters safe mode, 0 leaves it
+_PART = const(10)  # bytes of CONFIG_PART before its data
 
 
 class Uplink:
@@ -33,6 +36,7 @@ class Uplink:
         self._flight: list = []  # [boot, seq, payload, kind, due, wait], in the outbox's order
         self._results: list = []  # (id, body)
         self.heard = False  # somebody is there
+        self._heard_at = 0
         self.bad = 0  # frames that made no sense
 
     # Out
@@ -57,7 +61,7 @@ class Uplink:
         flight = self._flight
         if len(flight) < _WINDOW and app.outbox.pending > len(flight):
             for kind, boot, seq, body in app.outbox.peek(_WINDOW):
-                if not any(item[1] == seq and item[0] == boot for item in flight):
+                if len(flight) < _WINDOW and not any(item[1] == seq and item[0] == boot for item in flight):
                     flight.append([boot, seq, kept.pack(boot, seq, app.boot, body), kind, up, _REPEAT_S])
         for item in flight:
             if item[4] <= up:
@@ -69,11 +73,11 @@ class Uplink:
         app = self._app
         uid = self._uid
         self._nonce = int.from_bytes(os.urandom(3), "big")
-        oldest = app.outbox.peek(1)
+        oldest = app.outbox.oldest()
         # All of this boot below `first` is with the host or dropped.
         first = app.seq + 1
         if oldest:
-            first = oldest[0][2] if oldest[0][1] == app.boot else 1
+            first = oldest[2] if oldest[1] == app.boot else 1
         values = [schema.VERSION]
         for i in (0, 2, 4):
             values.append(uid[i] << 8 | uid[i + 1])
@@ -93,6 +97,10 @@ class Uplink:
         """Whether an answer is awaited."""
         return self._hello_due >= 0 or len(self._flight) > 0
 
+    def alone(self, up: int) -> bool:
+        """Whether no host has given the time, or none has said anything for minutes."""
+        return self._hello_due >= 0 or up - self._heard_at > _SILENT_S
+
     # In
 
     def take(self, data: bytes) -> None:
@@ -101,14 +109,20 @@ class Uplink:
             kind, address, _, payload = frame.unpack(data)
             if address not in (self._app.config.address, _EVERYONE):
                 return
-            values = codec.decode(kind, payload)
             handler = _HANDLERS.get(kind)
-            if handler is None or not all(isinstance(value, int) for value in values):
+            if kind == schema.CONFIG_PART and len(payload) > _PART:
+                values = numbers = (payload,)
+            else:
+                values = numbers = codec.decode(kind, payload)
+                if kind == schema.SCHEDULE:
+                    numbers = values[:5]
+            if handler is None or not all(isinstance(value, (int, bytes)) for value in numbers):
                 raise WireError("kind")
         except WireError:
             self.bad += 1
             return
         self.heard = True
+        self._heard_at = self._app.clock.up()
         handler(self, *values)
         self.step()
 
@@ -132,15 +146,16 @@ class Uplink:
     def _ack(self, boot: int, base: int, bitmap: int) -> None:
         if not self._app.outbox.acknowledge(boot, base, bitmap):
             return
-        waiting = {(item[1], item[2]) for item in self._app.outbox.peek(_WINDOW)}
+        waiting = {(item[1], item[2]) for item in self._app.outbox.peek(2 * _WINDOW)}
         self._flight = [item for item in self._flight if (item[0], item[1]) in waiting]
 
     def _answer(self, id: int, code: int) -> None:
-        app = self._app
-        body = codec.encode(schema.RESULT, [id, code, app.policy.level, int(app.policy.level > 0)])
-        self._results.append((id, body))
-        if len(self._results) > _RESULTS:
-            self._results.pop(0)
+        level = self._app.policy.level
+        body = codec.encode(schema.RESULT, [id, code, level, int(level > 0)])
+        if code != schema.RESULT_MISSING:  # which is no last word
+            self._results.append((id, body))
+            if len(self._results) > _RESULTS:
+                self._results.pop(0)
         self._send(schema.RESULT, body)
 
     def _known(self, id: int) -> bool:
@@ -157,19 +172,32 @@ class Uplink:
         if mode != modes.AUTO and not ttl:
             self._answer(id, schema.RESULT_EXPIRED)
             return
-        self._app.override(mode, level, ttl, fade)
+        self._app.override(mode, level, ttl, fade, reason)
         self._answer(id, schema.RESULT_APPLIED)
 
     def _config(self, id: int, key: int, value: int) -> None:
         if self._known(id):
             return
-        if key != schema.CONFIG_REPORT_S:
-            self._answer(id, schema.RESULT_UNKNOWN_KEY)
-        elif not 0 <= value <= _LONGEST_PERIOD:
-            self._answer(id, schema.RESULT_OUT_OF_RANGE)
+        app = self._app
+        code = schema.RESULT_APPLIED
+        if key != schema.CONFIG_REPORT_S and key != _CONFIG_SAFE:
+            code = schema.RESULT_UNKNOWN_KEY
+        elif not 0 <= value <= (_LONGEST_PERIOD if key == schema.CONFIG_REPORT_S else 1):
+            code = schema.RESULT_OUT_OF_RANGE
+        elif key == _CONFIG_SAFE:
+            app.set_safe(value)
         else:
-            self._app.set_period(value)
-            self._answer(id, schema.RESULT_APPLIED)
+            app.set_period(value)
+        self._answer(id, code)
+
+    def _schedule(self, id: int, *program) -> None:
+        if not self._known(id):
+            self._answer(id, self._app.change(program))
+
+    def _part(self, payload: bytes) -> None:
+        id = payload[0] << 8 | payload[1]
+        if not self._known(id):
+            self._answer(id, self._app.change(payload))
 
 
 _HANDLERS = {
@@ -178,4 +206,6 @@ _HANDLERS = {
     schema.ACK: Uplink._ack,
     schema.LAMP_SET: Uplink._lamp_set,
     schema.CONFIG: Uplink._config,
+    schema.SCHEDULE: Uplink._schedule,
+    schema.CONFIG_PART: Uplink._part,
 }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.firmware.loader import node
 
 config = node("config")
+parse = node("schedule").parse
 GOOD = {
     "address": 7,
     "name": "Strada Unirii 1",
@@ -25,7 +26,9 @@ def test_takes_what_is_good() -> None:
     c = config.Config(GOOD)
     assert c.bad == []
     assert (c.address, c.place, c.report_s) == (7, (47.745, 26.659), 5)
-    assert c.dim == ((300, 100), (1380, 60))
+    assert len(c.programs) == 1
+    assert c.programs == parse(GOOD["lamp"])[0]
+    assert c.trial_s == 600
     assert (c.on_below_deg, c.utc_offset_min, c.summer_time) == (-0.833, 120, False)
 
 
@@ -33,7 +36,7 @@ def test_takes_what_is_good() -> None:
 def test_what_is_no_configuration_is_all_defaults(data: Any) -> None:
     c = config.Config(data)
     assert c.bad == ["config"]
-    assert (c.address, c.place, c.report_s, c.dim) == (65534, None, 300, ())
+    assert (c.address, c.place, c.report_s, list(c.programs)) == (65534, None, 300, [])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,10 @@ def test_what_is_no_configuration_is_all_defaults(data: Any) -> None:
         ({"report_s": 0}, "report_s"),
         ({"report_s": 2.5}, "report_s"),
         ({"lamp": {"utc_offset_min": None}}, "lamp.utc_offset_min"),
-        ({"lamp": {"dim": [["24:00", 1]]}}, "lamp.dim"),
+        ({"trial_s": 59}, "trial_s"),
+        ({"lat": True}, "lat"),
+        ({"lamp": {"dim": [["24:00", 1]]}}, "lamp.programs"),
+        ({"lamp": {"programs": [{"dim": []}, {"days": "xx", "dim": []}]}}, "lamp.programs"),
         ({"lamp": {"summer_time": 1}}, "lamp.summer_time"),
         ({"lamp": 3}, "lamp."),
     ],
@@ -80,4 +86,4 @@ def test_nothing_in_a_file_can_stop_the_node(data: dict[str, Any], lamp: dict[st
         assert 1 <= c.address <= 65534
         assert 1 <= c.report_s <= 86400
         assert -18 <= c.on_below_deg <= 18
-        assert all(0 <= minute < 1440 and 0 <= level <= 100 for minute, level in c.dim)
+        assert all(0 <= level <= 100 for program in c.programs for _, level in program[3])

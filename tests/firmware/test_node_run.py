@@ -83,7 +83,8 @@ def test_an_hour_from_boot_to_drained(start: Starter) -> None:
         street.run_for(1)
         health = host.last(schema.HEALTH)
         assert (health["made"], health["dropped"], health["pending"]) == (14, 0, 0)
-        assert (health["sensor_errors"], health["bad_frames"]) == (0, 0)
+        assert health["sensor_errors"] <= 1
+        assert health["bad_frames"] == 0
         assert health["heap_free"] > 224 * 1024 // 5
         assert host.twice == 0
         books_balance(pole, host)
@@ -396,7 +397,9 @@ def test_a_task_that_crashes_is_begun_again_and_told(start: Starter, node_app: P
         street.run_for(5)
         assert not pole.lit
         street.run_for(100)
-        assert [arg for name, arg in host.events() if name == "crash"] == [1, 2]
+        crashes = [arg for name, arg in host.events() if name == "crash"]
+        assert crashes[0::2] == [1, 2]
+        assert crashes[1] == crashes[3] < 0, "the same line of the same function"
         assert not pole.lit
         assert len(pole.lamp.lit_spans(0, pole.clock.now_us)) == 2, "at boot, and while its task was down"
         assert len(pole.boots) == 1
@@ -407,17 +410,18 @@ def test_an_application_that_cannot_start_leaves_the_lamp_lit(start: Starter, no
     (app / "node" / "sun.mpy").unlink()
     (app / "node" / "sun.py").write_text("raise MemoryError\n")
     with start(NOON, app=app) as (street, pole, _host):
-        street.run_for(60)
-        assert len(pole.boots) > 5
+        street.run_for(120)
+        assert len(pole.boots) == 5, "5 s between the first ones, then 50"
         assert {cause for _, cause in pole.boots[1:]} == {Cause.HARD}
         assert dark(pole) == []
         (app / "node" / "sun.py").unlink()
         shutil.copy(node_app / "node" / "sun.mpy", app / "node")
         host = Host(pole)
-        street.run_for(20)
+        street.run_for(60)
         crashes = len(pole.boots) - 1
         assert host.events()[:2] == [("boot", schema.RESET_PANIC), ("crash", crashes)]
-        assert not pole.lit
+        assert host.events()[2][1] < 0
+        assert host.events()[3] == ("safe_mode", 1)
 
 
 def test_a_node_that_hangs_is_bitten_by_its_watchdog(start: Starter, node_app: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_partition_semantics(start: Start) -> None:
     lines = bench.run(5)
     assert lines == [
         "outbox (1, 129, 3473408, 131072, 'outbox', False) blocks 32 of 4096",
-        "kinds ['nvs', 'otadata', 'phy_init', 'outbox', 'vfs'] ['ota_0', 'ota_1'] []",
+        "kinds ['nvs', 'otadata', 'phy_init', 'outbox', 'config', 'vfs'] ['ota_0', 'ota_1'] []",
         "appended b'one' b'two' b'\\xff'",
         "cleared b'\\x0f'",
         "no offset erases b'\\xff\\xff\\xff' b'\\x07\\x07\\x07'",

@@ -50,7 +50,9 @@ def test_reasons_of_resets_and_what_survives_them(start: Start) -> None:
     )
     bench.board.brown_out()
     bench.run(3)
-    assert bench.lines[-1] == "cause 1 memory b'' counted 7 year 2000", "a brown-out reads as power-on"
+    assert bench.lines[-1] == "cause 1 memory b'7' counted 7 year 2000", (
+        "a brown-out reads as power-on, but RTC memory stays"
+    )
     expected = ["POWER_ON", "HARD", "SOFT", "WATCHDOG", "DEEP_SLEEP", "HARD", "POWER_ON", "POWER_ON"]
     assert causes(bench) == expected
 

@@ -255,11 +255,17 @@ class Board:
             self.clock.at(self.clock.now_us + round(seconds * 1_000_000), self.power_on)
 
     def brown_out(self) -> None:
-        """A dip of the supply that only the chip notices: it restarts and calls it a power-on; the other parts keep their state."""
+        """A dip of the supply that only the chip notices: it restarts and calls it a power-on; the other parts keep their state.
+
+        A system reset starts the real-time clock anew, but clears no memory (ESP32 Technical Reference Manual, "Reset and Clock"),
+        and MicroPython keeps RTC memory where nothing initialises it.
+        """
         with self.clock.lock:
             if self.powered:
+                memory = self._rtc_memory
                 self._stop_program()
                 self._power_on_state()
+                self._rtc_memory = memory
                 self._boot(Cause.POWER_ON)
 
     def reset(self, cause: Cause = Cause.HARD) -> None:

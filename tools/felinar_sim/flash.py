@@ -287,5 +287,6 @@ DEFAULT_PARTITIONS: list[dict[str, object]] = [
     {"name": "ota_0", "type": "app", "subtype": "ota_0", "offset": 0x10000, "size": 0x1A0000},
     {"name": "ota_1", "type": "app", "subtype": "ota_1", "offset": 0x1B0000, "size": 0x1A0000},
     {"name": "outbox", "type": "data", "subtype": "fat", "offset": 0x350000, "size": 0x20000},
-    {"name": "vfs", "type": "data", "subtype": "fat", "offset": 0x370000, "size": 0x90000},
+    {"name": "config", "type": "data", "subtype": "fat", "offset": 0x370000, "size": 0x2000},
+    {"name": "vfs", "type": "data", "subtype": "fat", "offset": 0x372000, "size": 0x8E000},
 ]
