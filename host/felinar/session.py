@@ -264,7 +264,7 @@ class Session:
             self._answered(node, schema.HEALTH)
             return []
         values = self._named(peer, schema.HEALTH, payload)
-        if values["boot"] != peer.boot:
+        if values["boot"] not in (None, peer.boot):
             peer.doubted = True
             self._ask_hello(now)
             raise WireError("unidentified")

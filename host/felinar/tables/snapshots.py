@@ -9,13 +9,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from felinar_wire import schema
+from felinar_wire import batch, schema
 
 from felinar.errors import FelinarError
 from felinar.tables.history import FIXED, NAMES
 
 FOLDER = Path(__file__).parent
 _PREFIXES = ("MODE_", "REASON_", "RESULT_", "QUERY_", "CONFIG_", "RESET_", "EVENT_", "DOUBT_")
+_WIDEST = 12  # the largest Rice parameter that a batch can tell
 _TIMED = {schema.REPORT: ("time", "up"), schema.EVENT: ("time", "up")}
 
 
@@ -135,6 +136,8 @@ def _faults(version: int, kind: int, table: schema.Table) -> list[str]:
             words.append(f"{field[0]} says that it came with schema {came}")
         if not field[4] <= field[5]:
             words.append(f"{field[0]} has no range")
+        if kind == schema.REPORT and (not field[6] or batch.usual((field,))[0] > _WIDEST):
+            words.append(f"{field[0]} needs a rule, of a parameter of at most {_WIDEST} between reports, for batches")
         if field[6] and any(source >= i for source in _sources(field[6])):
             words.append(f"{field[0]} is expected from a field that comes after it")
     return words
