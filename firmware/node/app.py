@@ -128,7 +128,6 @@ class App:
         now = self.clock.now()
         values[1] = up if time is None or now is None else up - now + time
         values[_DIM] = level = self.policy.level
-        values[_DOUBT] = self.period.doubt
         values[_RELAY] = int(level > 0)
         self._keep(schema.REPORT, values)
         dropped = self.dropped
@@ -385,7 +384,6 @@ class App:
 
 _RELAY = schema.index(schema.REPORT, "relay")
 _DIM = schema.index(schema.REPORT, "dim")
-_DOUBT = schema.index(schema.REPORT, "doubt")
 
 
 def main() -> None:

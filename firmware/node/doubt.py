@@ -52,7 +52,7 @@ class Doubt:
         self._count = self._still = self._here = self._jump = self._seen = self.long = 0
 
     def judge(self, out: list, rh, bad: int) -> int:
-        """Whether a reading is in doubt; what is no number in `out` becomes None.
+        """Whether a reading is in doubt; what is no number in `out` becomes None, and `out` is kept.
 
         `rh`: humidity as measured now, or None; fog is doubt for the period, but no fault of the sensor. `bad`: the chip
         says itself that it is not sure.
@@ -79,7 +79,7 @@ class Doubt:
             return 0
         if out != last or (place == _LUX and value <= _DIM):
             self._still = 0
-            self._last = out[:]
+            self._last = out
         elif self._still * self.every >= _STILL[group] * _STILL_MS > 0:
             bad = 1
         # A jump that the next reading confirms was none.

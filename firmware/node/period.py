@@ -8,6 +8,7 @@ from micropython import const
 # Places in a report
 _LEQ = const(12)  # LAeq, LAmax, L10, L50, L90 stand together
 _ENERGY = const(20)
+_DOUBT = const(23)
 _BLOCKS = const(8)  # of sound in a second
 _SOUND_BIT = const(64)  # 1 << schema.DOUBT_SOUND
 
@@ -27,8 +28,7 @@ def steps(field: tuple, value):
 class Period:
     """Collects samples by their position in a report.
 
-    `levels` is a node.levels.Levels or None, `doubts` has a node.doubt.Doubt for each sensor that has come up. `doubt`:
-    what REPORT.doubt says of the period closed last.
+    `levels` is a node.levels.Levels or None, `doubts` has a node.doubt.Doubt for each sensor that has come up.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,6 @@ class Period:
         self._count = array("H", bytes(2 * n))
         self.levels = None
         self.doubts: list = []
-        self.doubt = 0
         self._energy = None
         self.values: list = [None] * n
 
@@ -78,5 +77,5 @@ class Period:
             if levels.count and (levels.count * 3 < seconds * _BLOCKS or values[_LEQ] == values[_LEQ + 1]):
                 bits |= _SOUND_BIT
             levels.reset()
-        self.doubt = bits
+        values[_DOUBT] = bits
         return values

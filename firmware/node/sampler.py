@@ -44,7 +44,7 @@ class Sensor:
 
     def begin(self, up: int, wait_s: int = 0) -> None:
         """Start sampling, after a while."""
-        self._due = up + wait_s + _START_S
+        self._extend(wait_s)
         self._task = asyncio.create_task(self._run(wait_s))
 
     def end(self) -> None:
@@ -107,7 +107,6 @@ class Sensor:
             await self._listen(device)
         names = device.FIELDS
         places = [schema.index(schema.REPORT, name) for name in names]
-        out: list = [None] * len(names)
         period_ms = self._entry.get("period_ms", device.PERIOD_MS)
         doubt = self._doubt
         if not doubt:
@@ -118,8 +117,7 @@ class Sensor:
         while True:
             self._extend(0)
             began = self._board.ticks_ms()
-            for i in range(len(out)):
-                out[i] = None
+            out: list = [None] * len(names)
             try:
                 await device.read(out)
             except DriverError as error:
