@@ -18,7 +18,6 @@ _HELLO_MOST_S = const(30)
 _RESULTS = const(8)  # commands remembered, so that a repeated one does nothing
 _LONGEST_PERIOD = const(86400)
 _SILENT_S = const(300)
-_CONFIG_SAFE = const(2)  # key of CONFIG: 1 enters safe mode, 0 leaves it
 _PART = const(10)  # bytes of CONFIG_PART before its data
 
 
@@ -180,11 +179,11 @@ class Uplink:
             return
         app = self._app
         code = schema.RESULT_APPLIED
-        if key != schema.CONFIG_REPORT_S and key != _CONFIG_SAFE:
+        if key != schema.CONFIG_REPORT_S and key != schema.CONFIG_SAFE:
             code = schema.RESULT_UNKNOWN_KEY
         elif not 0 <= value <= (_LONGEST_PERIOD if key == schema.CONFIG_REPORT_S else 1):
             code = schema.RESULT_OUT_OF_RANGE
-        elif key == _CONFIG_SAFE:
+        elif key == schema.CONFIG_SAFE:
             app.set_safe(value)
         else:
             app.set_period(value)

@@ -23,7 +23,8 @@ def decode(body: bytes, seq: int, tables: "schema.Tables" = schema.TABLE) -> "li
     """The reports (seq, values) of a batch whose first one has the given seq.
 
     `tables` is the table of the schema version that the node announced. Raises WireError: "count", "short",
-    "trailing", "range", "coding" (not the one way in which `felinar_wire.batch` writes it).
+    "trailing", "range", "coding" (marks, lags or an escaped number not written in the one way). The Rice parameters
+    are the sender's choice: any that can be written are read.
     """
     table = tables[schema.REPORT]
     size = len(table)

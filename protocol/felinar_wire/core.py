@@ -27,7 +27,7 @@ LAYOUT = {
     OTA_MANIFEST: "update H part B parts B data *",
     OTA_STATUS: "update H state B missing H",
     schema.CONFIG_PART: "id H offset H total H crc I data *",
-    schema.REKEY: "id H generation H key 16",
+    schema.REKEY: "id H address H key 16",
 }
 
 # The first byte of a serial frame says what the rest is; 0 is a node's own frame.

@@ -33,7 +33,7 @@ for _prefix, _names in (
     ("REASON_", "OPERATOR SCHEDULE MAINTENANCE EMERGENCY"),  # LAMP_SET reason
     ("RESULT_", "APPLIED REFUSED EXPIRED UNKNOWN_KEY OUT_OF_RANGE INVALID MISSING"),  # RESULT code; MISSING: parts
     ("QUERY_", "HELLO HEALTH WHOLE"),  # QUERY what; WHOLE: the next reports are to be whole until acknowledged anew
-    ("CONFIG_", "- REPORT_S"),  # CONFIG key
+    ("CONFIG_", "- REPORT_S SAFE"),  # CONFIG key
     ("RESET_", "UNKNOWN POWER BROWNOUT WATCHDOG PANIC UPDATE SOFT DEEPSLEEP"),  # HELLO reset cause
     # EVENT code. Their arguments: BOOT reset cause; CLOCK_SET step in s; LAMP level in %; OVERRIDE its mode, -1 when it
     # ended; SENSOR_* place in the board file; DROPPED how many; *_FAILURE and *_ON power in 0.1 W, CYCLING_FAILURE

@@ -302,8 +302,12 @@ MESSAGES = {
     "REKEY": Message(
         DOWN,
         SEALED,
-        "Another key for the node's zone. Answered with RESULT.",
-        {"id": "number of the command", "generation": "number of the key, rising", "key": "the key"},
+        "Another key for a zone or for the node itself. Answered with RESULT.",
+        {
+            "id": "number of the command",
+            "address": "the group whose zone key it is; 0: the node's root key, of which its next join makes its session",
+            "key": "the key",
+        },
     ),
 }
 

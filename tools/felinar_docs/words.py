@@ -46,6 +46,7 @@ VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
         "CONFIG `key`",
         {
             "REPORT_S": "period of reports in s, 0 to 86400; 0 reports what has been gathered and then stops",
+            "SAFE": "1 enters safe mode, 0 leaves it",
         },
     ),
     "RESET_": (
