@@ -191,6 +191,7 @@ def test_a_command_is_understood_as_it_was_given_or_not_sent(seed: int, version:
     able = history.sayable(version, kind)
     assert bool(heard) == able
     for values in heard:
+        assert None not in values[: schema.base(node.tables[kind])], "no part of an order is left out"
         for f, value in zip(node.tables[kind], values, strict=True):
             known = {g[0]: v for g, v in zip(own, given_values, strict=True) if g[:4] == f[:4]}
             assert value in (known.get(f[0]), schema.UNDER, schema.OVER)
@@ -265,6 +266,22 @@ def test_a_body_from_before_an_update(seed: int, before: int, after: int, heard:
         assert shown == expected(values, versions[before][R], history)
     else:
         assert shown is None
+
+
+def test_a_line_does_not_take_an_older_boots_body_for_one_of_this_version() -> None:
+    versions = {1: evolved.altered(random.Random(4), dict(schema.TABLE), R, "resolution"), 2: dict(schema.TABLE)}
+    node = Node(schema_version=1, tables=versions[1])
+    body = node.keep(R, [100, 5, *[9] * 22])
+    node.restart()
+    node.schema_version, node.tables = 2, versions[2]
+    node.keep(R, [200, 5, *[9] * 22])
+    line = Line(node, History(versions))
+    line.run(1)
+    node.transmit()
+    line.run(1)
+    assert [(m.boot, m.schema, m.time) for m in line.of(Kept)] == [(1, 0, None), (2, 2, 200 + schema.EPOCH_UNIX)]
+    assert line.of(Kept)[0].body == body
+    assert line.session.counts["frames_unread"] == 1
 
 
 def test_the_hub_remembers_what_made_an_older_boots_bodies(tmp_path: Path, log: Log) -> None:
