@@ -322,8 +322,11 @@ LEVELS = st.one_of(st.just(0), st.integers(0, 100))
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
-    if draw(st.integers(0, 4)) == 0:
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
         return Program(draw(st.sampled_from(BAD)), sound=False)
+    if kind == 1:
+        return Program({"dim": [["12:00", 0]]}, dim=((dt.time(12), 0),))
     text, days = draw(st.sampled_from(DAYS))
     first, last = draw(DATES), draw(DATES)
     dim = tuple(draw(st.dictionaries(CLOCKS, LEVELS, max_size=4)).items())
@@ -338,10 +341,10 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(raw, days=frozenset(days), first=first, last=last, dim=dim, fade=fade)
 
 
-NIGHTS = [seconds(dt.datetime(*day, 14, tzinfo=dt.UTC)) for day in ((2026, 3, 28), (2026, 10, 24), (2027, 12, 31))]
+NIGHTS = [seconds(dt.datetime(*day, 17, tzinfo=dt.UTC)) for day in ((2026, 3, 28), (2026, 10, 24), (2027, 12, 31))]
 TIMES = st.one_of(
     st.integers(63_158_400, 400_000_000),
-    st.builds(lambda start, later: start + later, st.sampled_from(NIGHTS), st.integers(0, 60_000)),
+    st.builds(lambda start, later: start + later, st.sampled_from(NIGHTS), st.integers(0, 36_000)),
 )
 
 
@@ -459,6 +462,11 @@ class Safety(RuleBasedStateMachine):
         order = self.oracle.order
         assert order
         self.wait(max(1, order.begin + order.ttl - self.oracle.up + late))
+
+    @rule(start=st.sampled_from(NIGHTS), days=st.integers(0, 12))
+    def a_dark_night_then_alone(self, start: int, days: int) -> None:
+        self.the_host_gives_the_time(start + 7200)
+        self.wait(days * 86400 + 60)
 
     @rule(safe=st.booleans())
     def safe_mode(self, safe: bool) -> None:
