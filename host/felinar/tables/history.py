@@ -121,7 +121,7 @@ class History:
         known share the message's base fields that does not matter; else it is kept and not read.
         """
         if version is None:
-            bases = {schema.checksum(kind, tables) if kind in tables else -1 for tables in self._tables.values()}
+            bases = {self.crc(known)(kind) if kind in tables else -1 for known, tables in self._tables.items()}
             if len(bases) > 1:
                 return UNANNOUNCED
             if announced in self._tables:
