@@ -33,6 +33,7 @@ class Scd41:
 
     async def start(self) -> None:
         chip = self._chip
+        await chip.sleep_ms(1000)  # so long it takes from power-on until it listens (section 2.1)
         chip.command(_STOP)  # the only command that it takes whether it measures or not
         await chip.sleep_ms(500)
         chip.command(_SERIAL)

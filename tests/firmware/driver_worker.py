@@ -124,6 +124,9 @@ class Uart:
 class Services:
     """The board services that docs/architecture.md describes."""
 
+    def has(self, name):
+        return False
+
     def i2c(self, name):
         return I2C(name)
 

@@ -27,12 +27,11 @@ import asyncio, json, time
 from node.board import Board, find
 
 async def main():
-    data = find("board.json")
+    data = json.loads(find("board.json"))
     entry = data["fitted"][0]
     board = Board(data)
     driver = __import__("drivers." + entry["driver"], None, None, ("open",)).open(board, entry)
     seen = []
-    await board.sleep_ms(1000)  # an SCD41 needs a second after power-on
     await driver.start()
     if hasattr(driver, "levels"):
         for _ in range(24):
