@@ -35,6 +35,10 @@ def test_this_schema_has_its_snapshot_and_every_version_may_follow_the_one_befor
                 f"{name} of schema {version} was changed by hand"
             )
         assert one["vocabulary"].items() <= snapshots.vocabulary().items(), "a name of the schema has another number"
+        assert snapshots.unmoved(one["frozen"]), (
+            "a message of felinar_wire.core was changed: give it another kind, or, as long as nothing is released, "
+            "run python -m felinar.tables snapshot"
+        )
     assert {kind: schema.crc(kind) for kind in schema.TABLE} == {
         kind: tables.RELEASED.crc(schema.VERSION)(kind) for kind in schema.TABLE
     }
@@ -67,6 +71,12 @@ def test_a_released_snapshot_is_frozen(tmp_path: Path, capsys: pytest.CaptureFix
         snapshots.write(folder, version=schema.VERSION + 1, tables=changed)
     appended = evolved.appended(random.Random(1), dict(schema.TABLE), schema.VERSION + 1)
     assert snapshots.write(folder, version=schema.VERSION + 1, tables=appended).name == f"v{schema.VERSION + 1}.json"
+    path.write_text(frozen.replace('"EVENT_BOOT": 1', '"EVENT_BOOT": 99'))
+    with pytest.raises(snapshots.SnapshotError, match="A name or a frozen message"):
+        snapshots.write(folder)
+    path.write_text(frozen.replace('"key 16 first I next 16"', '"key 16 first I next 8"'))
+    with pytest.raises(snapshots.SnapshotError, match="A name or a frozen message"):
+        snapshots.write(folder)
     path.write_text(frozen.replace("1073741823", "1073741822", 1))
     assert __main__.main(["snapshot", "--folder", str(folder)]) == 1
     assert "went out with Felinar 1.0.0" in capsys.readouterr().err

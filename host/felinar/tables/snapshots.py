@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from felinar_wire import batch, schema
+from felinar_wire import batch, core, schema
 
 from felinar.errors import FelinarError
 from felinar.tables.history import FIXED, NAMES
@@ -26,7 +26,13 @@ class SnapshotError(FelinarError):
 
 def vocabulary() -> dict[str, int]:
     """The names that the schema gives to numbers."""
-    return {n: v for n, v in vars(schema).items() if n.startswith(_PREFIXES) and n != "CONFIG_PART"}
+    names = {n: v for n, v in vars(schema).items() if n.startswith(_PREFIXES) and not n.endswith("_-")}
+    return {name: number for name, number in names.items() if name != "CONFIG_PART"}
+
+
+def frozen() -> dict[str, str]:
+    """The layouts of the messages that are the same for nodes of every version, by kind."""
+    return {str(kind): layout for kind, layout in core.LAYOUT.items()}
 
 
 def document(version: int, tables: schema.Tables, words: Mapping[str, int], released: str | None) -> str:
@@ -39,12 +45,13 @@ def document(version: int, tables: schema.Tables, words: Mapping[str, int], rele
     body = ",\n".join(messages)
     return (
         f'{{\n "version": {version},\n "released": {json.dumps(released)},\n "messages": {{\n{body}\n }},\n'
-        f' "vocabulary": {json.dumps(dict(sorted(words.items())))}\n}}\n'
+        f' "vocabulary": {json.dumps(dict(sorted(words.items())), indent=2)},\n'
+        f' "frozen": {json.dumps(frozen(), indent=2)}\n}}\n'
     )
 
 
 def read(text: str) -> dict[str, Any]:
-    """A snapshot's `version`, `released`, `tables` and `vocabulary`."""
+    """A snapshot's `version`, `released`, `tables`, `vocabulary` and `frozen`."""
     found = json.loads(text)
     found["tables"] = {
         message["kind"]: tuple(
@@ -67,6 +74,11 @@ def load() -> dict[int, schema.Tables]:
     return {**{version: one["tables"] for version, one in found.items()}, schema.VERSION: schema.TABLE}
 
 
+def unmoved(layouts: Mapping[str, str]) -> bool:
+    """Whether these frozen messages are still what they were."""
+    return layouts.items() <= frozen().items()
+
+
 def write(
     folder: Path = FOLDER,
     *,
@@ -87,6 +99,12 @@ def write(
                 "Raise schema.VERSION, then take the snapshot again.",
             )
         release = old["released"]
+    for one in known.values():
+        if one["released"] and not (one["vocabulary"].items() <= vocabulary().items() and unmoved(one["frozen"])):
+            raise SnapshotError(
+                f"A name or a frozen message is not what it was in schema {one['version']}, which is released.",
+                "Give it another name or kind.",
+            )
     faults = lineage({**{v: one["tables"] for v, one in known.items()}, version: tables})
     if faults:
         raise SnapshotError(
