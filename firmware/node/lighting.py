@@ -8,7 +8,6 @@ from felinar_wire import schema
 from micropython import const
 
 from node.lamp import Policy
-from node.schedule import program
 from node.verdict import Verdict
 
 _SAVE_S = const(86400)
@@ -36,10 +35,8 @@ class Lighting:
 
     def use(self, config) -> None:
         """Follow this configuration from now on."""
-        if not hasattr(config, "programs"):
-            config.programs = (program(127, 101, 1231, config.dim, 0),)
         self.policy.config = config
-        self.verdict.full = int(getattr(config, "lamp_w", 0) * 10) or self.verdict.full
+        self.verdict.full = int(config.lamp_w * 10) or self.verdict.full
 
     def keep(self, store) -> None:
         """Count on from what is in `store` (a node.health.Store): switchings, and minutes of operation."""

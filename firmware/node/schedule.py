@@ -3,11 +3,6 @@
 _NAMES = ("mo", "tu", "we", "th", "fr", "sa", "su")
 
 
-def program(days: int, first: int, last: int, profile, fade: int) -> tuple:
-    """A program as `node.lamp.scheduled` takes it, of (minute of the day, level) pairs in any order."""
-    return days, first, last, tuple(sorted([((m + 720) % 1440 * 60, level) for m, level in profile])), fade
-
-
 def _whole(value, low: int, high: int) -> int:
     if isinstance(value, (bool, float)) or not low <= int(value) <= high:
         raise ValueError
@@ -42,11 +37,15 @@ def parse(lamp: dict) -> tuple:
     for entry in [lamp] * ("dim" in lamp) + entries:
         made = 127, 101, 1231, (), 0
         try:
-            made = program(
+            steps = []
+            for clock, level in entry["dim"]:
+                after = (_pair(clock, ":", 0, 23, 59, 60) + 720) % 1440 * 60
+                steps.append((after, _whole(level, 0, 100)))
+            made = (
                 _days(entry.get("days", "mo-su")),
                 _pair(entry.get("from", "1-1"), "-", 1, 12, 31, 100),
                 _pair(entry.get("to", "12-31"), "-", 1, 12, 31, 100),
-                [(_pair(clock, ":", 0, 23, 59, 60), _whole(level, 0, 100)) for clock, level in entry["dim"]],
+                sorted(steps),
                 _whole(entry.get("fade_s", 0), 0, 3600),
             )
         except (AttributeError, KeyError, TypeError, ValueError):

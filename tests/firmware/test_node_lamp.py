@@ -177,7 +177,7 @@ def test_an_order_holds_until_it_expires() -> None:
     assert p.decide(69, NIGHT, None) == 0
     assert p.decide(70, NIGHT, None) == 100
     assert p.mode == lamp.AUTO
-    p.override(lamp.DIM, 35, 60, 0, 80)
+    p.override(3, 35, 60, 0, 80)
     assert p.decide(81, NIGHT, None) == 35
     p.override(lamp.AUTO, 0, 0, 0, 90)
     assert p.decide(91, NIGHT, None) == 100
@@ -228,7 +228,7 @@ def test_minimum_times_hold_but_not_against_safety() -> None:
 def test_a_fade_takes_its_time() -> None:
     p = policy()
     p.decide(0, NIGHT, None)
-    p.override(lamp.DIM, 20, 600, 10, 100)
+    p.override(3, 20, 600, 10, 100)
     assert [p.decide(100 + s, NIGHT, None) for s in (0, 5, 9, 10, 11)] == [100, 60, 28, 20, 20]
     assert p.steady
     p.override(lamp.OFF, 0, 600, 4, 200)
