@@ -20,7 +20,8 @@ from node.sun import elevation
 
 AUTO = 0
 ON = 1
-OFF = 2  # and 3 is DIM
+OFF = 2
+DIM = 3
 
 _DAY_MLX = const(400000)  # about sunrise; street lamps give less than 50 lx
 _NIGHT_MLX = const(100000)
