@@ -295,7 +295,7 @@ class Outbox:
         gen, at = place
         kind, there, seq, _ = self._entry()
         seq -= base
-        if there > boot or there == boot and seq >= SPAN:
+        if there > boot or (there == boot and seq >= SPAN):
             return -1  # 32 bits end here
         if there < boot or seq < 0 or not bitmap >> seq & 1:
             return 0

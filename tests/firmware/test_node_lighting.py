@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from felinar_sim.clock import VirtualClock
+from felinar_sim.street import Street
 from felinar_wire import schema
 
 from tests.firmware.lamp_oracle import PLACE
 from tests.firmware.loader import node
+from tests.firmware.node_host import Host
 from tests.firmware.test_node_lamp import DAY, DIM, NIGHT
 from tests.support.micropython import FIRMWARE, PROTOCOL, ROOT, run
 
@@ -261,3 +266,23 @@ def test_contacts_close_when_the_mains_crosses_zero(delay: int) -> None:
 def test_without_a_zero_crossing_the_lamp_is_lit_at_once() -> None:
     moved = micropython("delay=4; alive=0\n" + ZERO_CROSS)
     assert moved[1] == 1234 + 25000
+
+
+def test_the_whole_node_tells_what_its_meter_says(node_app: Path) -> None:
+    with Street(1, app=node_app, clock=VirtualClock(datetime(2026, 1, 5, 17, tzinfo=UTC)), report_s=60) as street:
+        pole = street[0]
+        host = Host(pole)
+        street.run_for(600)
+        pole.lamp.failed = True
+        street.run_for(300)
+        failures = [(name, arg) for name, arg in host.events() if name.endswith("failure")]
+        assert failures == [("lamp_failure", pytest.approx(12, abs=3))]
+        pole.lamp.failed = False
+        street.run_for(400)
+        assert ("cleared", schema.EVENT_LAMP_FAILURE) in host.events()
+        host.send(schema.LAMP_SET, [7, schema.MODE_OFF, 0, 0, 600, schema.REASON_MAINTENANCE])
+        street.run_for(60)
+        assert not pole.lit
+        pole.lamp.relay.stuck_open = True
+        street.run_for(900)
+        assert {name for name, _ in host.events()[-4:]} >= {"lamp_failure", "relay_failure"}
