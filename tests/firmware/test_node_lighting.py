@@ -269,7 +269,8 @@ def test_without_a_zero_crossing_the_lamp_is_lit_at_once() -> None:
 
 
 def test_the_whole_node_tells_what_its_meter_says(node_app: Path) -> None:
-    with Street(1, app=node_app, clock=VirtualClock(datetime(2026, 1, 5, 17, tzinfo=UTC)), report_s=60) as street:
+    clock = VirtualClock(datetime(2026, 1, 5, 17, tzinfo=UTC))
+    with Street(1, app=node_app, clock=clock, fitted=[{"driver": "bl0937", "counter": 0}], report_s=60) as street:
         pole = street[0]
         host = Host(pole)
         street.run_for(600)
