@@ -58,7 +58,7 @@ class Doubt:
         says itself that it is not sure.
         """
         last = self._last
-        here = fast = 0
+        here = fast = place = group = value = 0
         for i in range(len(out)):
             value = out[i]
             if value is None or not -_MOST < value < _MOST:
@@ -77,7 +77,7 @@ class Doubt:
         self._still += 1
         if not here:
             return 0
-        if out != last or (place == _LUX and value <= _DIM):
+        if out != last or (place == _LUX and (value or 0) <= _DIM):
             self._still = 0
             self._last = out
         elif self._still * self.every >= _STILL[group] * _STILL_MS > 0:
