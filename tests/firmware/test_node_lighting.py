@@ -277,7 +277,8 @@ def test_the_whole_node_tells_what_its_meter_says(node_app: Path) -> None:
         pole.lamp.failed = True
         street.run_for(300)
         failures = [(name, arg) for name, arg in host.events() if name.endswith("failure")]
-        assert failures == [("lamp_failure", pytest.approx(12, abs=3))]
+        assert [name for name, _ in failures] == ["lamp_failure"]
+        assert failures[0][1] == pytest.approx(12, abs=3)
         pole.lamp.failed = False
         street.run_for(400)
         assert ("cleared", schema.EVENT_LAMP_FAILURE) in host.events()
