@@ -296,7 +296,7 @@ class App:
         if self.settings[0] and up >= self.config.trial_s:
             self._tell(False)
             self.stop(health.safe)
-        if health.safe and up >= _DAY:
+        if health.safe and up >= _DAY and not self._stop_at:
             self.set_safe(0)
         if self._stop_at and up >= self._stop_at:
             self._restart()
