@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from felinar_sim.clock import VirtualClock
+from felinar_sim.host import Host
 from felinar_sim.street import Street
 from felinar_wire import schema
-
-from tests.firmware.node_host import Host
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 HEAP = 224 * 1024

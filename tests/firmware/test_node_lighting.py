@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from felinar_sim.clock import VirtualClock
+from felinar_sim.host import Host
 from felinar_sim.street import Street
 from felinar_wire import schema
 
 from tests.firmware.lamp_oracle import PLACE
 from tests.firmware.loader import node
-from tests.firmware.node_host import Host
 from tests.firmware.test_node_lamp import DAY, DIM, NIGHT
 from tests.support.micropython import FIRMWARE, PROTOCOL, ROOT, run
 

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from felinar_sim.board import Cause
 from felinar_sim.clock import VirtualClock
+from felinar_sim.host import Host
 from felinar_sim.street import Pole, Street
 from felinar_wire import frame, schema, serial
-
-from tests.firmware.node_host import Host
 
 NIGHT = datetime(2026, 1, 5, 20)
 NOON = datetime(2026, 1, 5, 10)

@@ -18,10 +18,9 @@ from zlib import crc32
 import pytest
 from felinar_sim.clock import VirtualClock
 from felinar_sim.flash import BLOCK
+from felinar_sim.host import Host, Identity
 from felinar_sim.street import Pole, Street
 from felinar_wire import frame, schema, serial
-
-from tests.firmware.node_host import Host, Identity
 
 BEGIN = int(datetime(2026, 1, 5, 18, tzinfo=UTC).timestamp()) * 1_000_000
 FLASH = range(0x350000, 0x372000, BLOCK)  # outbox and config

@@ -1,4 +1,4 @@
-"""The other end of a node's line for tests: a host that stores, acknowledges, gives the time and sends commands."""
+"""The other end of a node's line for tests, soak and benchmarks: a host that stores, acknowledges, gives the time and sends commands."""
 
 from __future__ import annotations
 
