@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from felinar_sim.street import Pole
 from felinar_wire import WireError, codec, frame, kept, schema, serial
+
+from felinar_sim.street import Pole
 
 Identity = tuple[int, int]
 
