@@ -8,24 +8,29 @@ from node import lamp
 def _status(app, words):
     health = app.health
     clock = app.clock
-    yield "boot %d, reset %d, up %d s, time %s" % (app.boot, health.reset, clock.up(), clock.now())
-    yield "host %d, made %d, pending %d, dropped %d" % (app.uplink.heard, app.seq, app.outbox.pending, app.dropped)
-    yield "heap %d, low %d, stack %d" % (app.heap(), app.heap_low, micropython.stack_use())
-    yield "safe %d, crashes %d" % (health.safe, health.crashes)
+    yield "boot %d reset %d safe %d crashes %d" % (app.boot, health.reset, health.safe, health.crashes)
+    yield "up %d time %s made %d pending %d dropped %d" % (
+        clock.up(),
+        clock.now(),
+        app.seq,
+        app.outbox.pending,
+        app.dropped,
+    )
+    yield "heap %d low %d stack %d" % (app.heap(), app.heap_low, micropython.stack_use())
     yield health.store.text().decode()
 
 
 def _read(app, words):
     for sensor in app.sensors:
-        yield "%s %s, errors %d" % (sensor._entry["driver"], sensor.value, sensor.errors)
+        yield "%s %s errors %d" % (sensor._entry["driver"], sensor.value, sensor.errors)
 
 
 def _lamp(app, words):
     if words:
-        mode = ("auto", "on", "off").index(words[0]) if words[0].isalpha() else lamp.DIM
-        level = min(100, int(words[0])) if mode == lamp.DIM else 100
-        app.override(mode, level, int(words[1]) if words[1:] else 60, 0)
-    yield "level %d %%, mode %d" % (app.policy.level, app.policy.mode)
+        word = words[0]
+        mode = ("auto", "on", "off").index(word) if word.isalpha() else lamp.DIM
+        app.override(mode, min(100, int(word)) if mode == lamp.DIM else 100, int(words[1]) if words[1:] else 60, 0)
+    yield "level %d mode %d" % (app.policy.level, app.policy.mode)
 
 
 def _selftest(app, words):
@@ -37,23 +42,22 @@ def _selftest(app, words):
     ]
     for sensor in app.sensors:
         found.append((sensor._entry["driver"], sensor.value or (hasattr(sensor._device, "levels") and not sensor._row)))
+    good = True
     for name, well in found:
+        good = good and well
         yield ("ok " if well else "FAILED ") + name
-    yield "PASS" if all(well for _, well in found) else "FAIL"
+    yield "PASS" if good else "FAIL"
 
 
 def _config(app, words):
-    yield "%04x, trial %d, bad %s" % (app.config_crc, app.settings[0], app.config.bad)
+    yield "%04x trial %d bad %s" % (app.config_crc, app.settings[0], app.config.bad)
     yield app.config_text().decode()
-
-
-_COMMANDS = {"status": _status, "read": _read, "lamp": _lamp, "selftest": _selftest, "config": _config}
 
 
 def answer(app, line: str):
     """The lines that answer a line."""
     words = line.split()
-    command = _COMMANDS.get(words[0] if words else "")
+    command = words and globals().get("_" + words[0])
     return (
         command(app, words[1:]) if command else ("status, read, lamp [auto|on|off|LEVEL [SECONDS]], selftest, config",)
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from felinar_sim.board import Cause
@@ -335,6 +336,25 @@ def test_flash_that_takes_nothing_restarts_the_node_but_not_for_ever(start: Star
         assert pole.lit
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["normally closed", "normally open"])
+@pytest.mark.parametrize("module", ["node/app", "node/health", "node/__init__"])
+def test_a_node_that_cannot_even_be_loaded_lights_the_lamp(
+    start: Starter, node_app: Path, tmp_path: Path, module: str, closed: bool
+) -> None:
+    app = poison(node_app, tmp_path, module, "raise ImportError\n")
+    board = app / "board.json"
+    board.write_text(json.dumps({**json.loads(board.read_text()), "relay_normally_closed": closed}))
+    with start(NOON, app=app) as (street, pole, host):
+        street.run_for(600)
+        assert pole.lit
+        dark = pole.lamp.dark_while_powered(pole.clock.now_us - 500_000_000, pole.clock.now_us)
+        assert sum(end - begin for begin, end in dark) < 0.75e6 * len(pole.boots), "no longer than its boots take"
+        assert 10 < len(pole.boots) < 16, "it tries again, but without haste"
+        heal(node_app, app, module)
+        street.run_for(130)
+        assert health(street, host)["boot"] == 1, "the first one that got so far"
+
+
 # HEALTH, LED, console
 
 
@@ -421,13 +441,14 @@ def test_a_technician_is_answered_between_the_frames(start: Starter) -> None:
         desk = Typist(pole)
         assert desk.type("help")[0] == "help", "what is typed is shown"
         assert "selftest" in desk.type("?")[1]
-        assert desk.type("status")[1].startswith("boot 1, reset 1, up 10")
+        assert desk.type("status")[1].startswith("boot 1 reset 1 safe 0")
+        assert [line.split()[:2] for line in desk.type("status")[2:4]] == [["up", ANY], ["heap", ANY]]
         assert any(line.startswith("sht4x {") and "'temp'" in line for line in desk.type("read"))
         test = desk.type("selftest")
         assert test[-1] == "PASS"
         assert {"ok flash", "ok sps30", "ok host"} <= set(test)
         assert '"address": 1' in desk.type("config")[2]
-        assert desk.type("lamp off 20")[1] == "level 0 %, mode 2"
+        assert desk.type("lamp off 20")[1] == "level 0 mode 2"
         assert not pole.lit
         street.run_for(30)
         assert pole.lit, "an order from here expires too"
