@@ -56,8 +56,8 @@ def _config(app, words):
 
 def answer(app, line: str):
     """The lines that answer a line."""
-    words = line.split()
-    command = words and globals().get("_" + words[0])
+    words = line.split() or [""]
+    command = globals().get("_" + words[0])
     return (
         command(app, words[1:]) if command else ("status, read, lamp [auto|on|off|LEVEL [SECONDS]], selftest, config",)
     )

@@ -341,7 +341,7 @@ def test_programs_are_put_in_replaced_and_taken_out() -> None:
     made = config.Config(found)
     assert made.bad == []
     assert [p[:3] for p in made.programs] == [(127, 1224, 106), (96, 101, 1231)]
-    assert made.programs[1][3] == ((11 * 3600, 40), (17 * 3600, 100))
+    assert tuple(made.programs[1][3]) == ((11 * 3600, 40), (17 * 3600, 100))
     assert schedule(state, 3, 1, 101, 1231, 60, 10) == schema.RESULT_APPLIED
     assert schedule(state, 1, 127, 101, 1231) == schema.RESULT_APPLIED
     (only,) = json.loads(store.read(state))["lamp"]["programs"]
