@@ -91,5 +91,5 @@ package(
         "tesla.py",
     ),
     base_path="../protocol",
-    opt=3,
+    opt=2,
 )

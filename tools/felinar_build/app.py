@@ -15,11 +15,9 @@ from felinar_build import modules
 from felinar_build.fold import fold_file
 
 ROOT = modules.ROOT
-OPTIMISE = "-O2"
-"""Assertions and __debug__ go, line numbers stay: a crash log from a pole must name the line."""
-WIRE_OPTIMISE = "-O3"
-"""Line numbers go too in felinar_wire: its functions are pure, so that the name of one and the message that it could not
-take suffice to replay a fault on a desktop; and it is 7 % smaller without."""
+OPTIMISE = "-O3"
+"""Assertions and line numbers go: a crash is known by its function, and a node is 7 % smaller without (5 kB of a chip's
+heap)."""
 
 
 class BuildError(Exception):
@@ -35,17 +33,12 @@ def mpy_cross() -> str:
     return found
 
 
-def optimise(place: str) -> str:
-    """The optimisation that a module is compiled with, by its place on the node."""
-    return WIRE_OPTIMISE if place.startswith("felinar_wire/") else OPTIMISE
-
-
 def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
     """Compile one MicroPython source, folded; `name` is its place on the node, which tracebacks show."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folded = target.with_suffix(".folded")
     folded.write_text(fold_file(source, name))
-    command = [mpy_cross(), f"-march={arch}", optimise(name), "-s", name, "-o", str(target), str(folded)]
+    command = [mpy_cross(), f"-march={arch}", OPTIMISE, "-s", name, "-o", str(target), str(folded)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     folded.unlink()
     if done.returncode:

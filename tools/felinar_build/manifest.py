@@ -35,18 +35,18 @@ _drivers = {{{always}}}
 for _name in options.drivers.split():
     _drivers |= {{_name, *_NEEDS[_name]}}
 
-module("main.py", opt={firmware})
+module("main.py", opt=2)
 package(
     "node",
     files=({node}    ),
-    opt={firmware},
+    opt=2,
 )
-package("drivers", files=[_name + ".py" for _name in sorted(_drivers)], opt={firmware})
+package("drivers", files=[_name + ".py" for _name in sorted(_drivers)], opt=2)
 package(
     "felinar_wire",
     files=({wire}    ),
     base_path="../protocol",
-    opt={protocol},
+    opt=2,
 )
 '''
 
@@ -84,6 +84,4 @@ def render(board: Board) -> str:
         always=", ".join(f'"{name}"' for name in sorted(always)),
         node=_tuple(bare["node"]),
         wire=_tuple(bare["felinar_wire"]),
-        firmware=app.OPTIMISE.removeprefix("-O"),
-        protocol=app.WIRE_OPTIMISE.removeprefix("-O"),
     )
