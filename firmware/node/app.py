@@ -11,7 +11,6 @@ from felinar_wire import codec, schema
 from micropython import const
 
 from node import board as boards
-from node.config import Config
 from node.health import Health, Store
 from node.lighting import Lighting
 from node.line import Line
@@ -28,6 +27,8 @@ _SETTLE_S = const(5)  # from the last change of the configuration to the restart
 _ILL = const(6)  # crashes of a task in a row, or records in a row that the flash did not take
 _LIGHT = ("bh1750", "veml7700")  # all that is read in safe mode
 
+_SELDOM = ("config", "console", "past", "schedule", "settings")
+
 _running = None
 
 
@@ -36,11 +37,11 @@ def light() -> None:
     _running.lamp.output(100)  # type: ignore[union-attr]
 
 
-def let_go(module) -> None:
-    """Forget a module that is seldom needed, so that it takes no memory until it is imported again."""
-    name = module.__name__
-    del sys.modules[name]
-    delattr(sys.modules["node"], name[5:])
+def let_go() -> None:
+    """Forget the modules that are seldom needed, so that they take no memory until they are imported again."""
+    for name in _SELDOM:
+        if sys.modules.pop("node." + name, None):
+            delattr(sys.modules["node"], name)
     gc.collect()
 
 
@@ -53,19 +54,18 @@ class App:
         self.lamp = Lighting(board, self.event, machine.unique_id())
         _running = self
         self.clock = board.clock
-        from node import past, settings
+        from node import config, past, settings
 
         file = boards.find("config.json")
         self.settings = settings.begin(boards.partition("config"), crc32(file))
         text = settings.read(self.settings) or file
-        let_go(settings)
         self.config_crc = crc32(text) & 0xFFFF
-        self.config = Config(boards.parse(text))
+        self.config = config.read(boards.parse(text))
         self.lamp.use(self.config)
         self.outbox = Outbox(boards.partition("outbox") or boards.Ram())
         store = Store()
         self.health = Health(store, past.begin(store, self.outbox.last_boot))
-        let_go(past)
+        let_go()
         self.boot = self.health.boot
         self.lamp.keep(store)
         self.policy.safe = bool(self.health.safe)
@@ -169,7 +169,7 @@ class App:
             if state[1]:
                 self.event(state[1], state[2] - (state[2] >> 15 << 16))
                 settings.told(state)
-            let_go(settings)
+            let_go()
 
     def change(self, what) -> int:
         """Try another configuration, as node.settings.change has it; returns a RESULT code."""
@@ -179,7 +179,7 @@ class App:
             code = settings.change(self.settings, what, boards.find)
         except MemoryError:
             code = schema.RESULT_REFUSED
-        let_go(settings)
+        let_go()
         if code == schema.RESULT_APPLIED:
             self.stop(0)
         return code
@@ -189,7 +189,7 @@ class App:
         from node import settings
 
         text = settings.read(self.settings) or boards.find("config.json")
-        let_go(settings)
+        let_go()
         return text
 
     def stop(self, safe: int, cause: int = schema.RESET_SOFT) -> None:
@@ -237,7 +237,7 @@ class App:
             outbox.free,
             self.heap_low,
             self.clock.drift,
-            getattr(outbox, "erases", None),
+            outbox.erases,
             lamp.switches,
             lamp.lit_s // _HOUR,
             health.crashes,
@@ -267,7 +267,7 @@ class App:
         except Exception as error:
             self.line.write(repr(error).encode())
         self.line.write(b"\r\n")
-        let_go(console)
+        let_go()
 
     def _turn(self) -> None:
         """Close a period that is over."""
@@ -308,7 +308,7 @@ class App:
             from node import past
 
             past.calm()
-            let_go(past)
+            let_go()
 
     def _restart(self) -> None:
         self.set_period(0)
@@ -352,7 +352,7 @@ class App:
                     from node import past
 
                     self.event(schema.EVENT_CRASH, past.note(self.health.store, error))
-                    let_go(past)
+                    let_go()
                 except Exception:  # the crash may have been in what tells of it
                     self.refused += 1
             await asyncio.sleep(1 << min(ill[name], 9))

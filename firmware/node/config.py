@@ -1,5 +1,7 @@
 """The node's configuration: read from its JSON, each bad value falling back to its default and being counted."""
 
+# Loaded when there is something to read, and let go of again: what stays is a Config, which has no code.
+
 from micropython import const
 
 from node.schedule import parse
@@ -38,30 +40,37 @@ class Config:
     min_on_s: int
     min_off_s: int
     lamp_w: float
+    bad: list
+    programs: list
+    place: "tuple | None"
 
-    def __init__(self, data) -> None:
-        """`data` is what the JSON says; anything but a dictionary counts as empty and bad."""
-        self.bad: list = []
-        data = self._take(data, _NODE, "")
-        lamp = self._take(data.get("lamp", {}), _LAMP, "lamp.")
-        self.programs, bad = parse(lamp)
-        self.bad += ["lamp.programs"] * bad
-        self.place = None if self.lat is None or self.lon is None else (self.lat, self.lon)
 
-    def _take(self, data, table, prefix: str) -> dict:
-        if not isinstance(data, dict):
-            self.bad.append(prefix or "config")
-            data = {}
-        for name, value, low, high in table:
-            if name in data:
-                given = data[name]
-                good = truth = isinstance(given, bool)
-                if low is not None:
-                    number = isinstance(given, (int, float) if isinstance(low, float) else int)
-                    good = number and not truth and low <= given <= high
-                if good:
-                    value = given
-                else:
-                    self.bad.append(prefix + name)
-            setattr(self, name, value)
-        return data
+def read(data) -> Config:
+    """What the JSON says; anything but a dictionary counts as empty and bad."""
+    config = Config()
+    config.bad = []
+    data = _take(config, data, _NODE, "")
+    lamp = _take(config, data.get("lamp", {}), _LAMP, "lamp.")
+    config.programs, bad = parse(lamp)
+    config.bad += ["lamp.programs"] * bad
+    config.place = None if config.lat is None or config.lon is None else (config.lat, config.lon)
+    return config
+
+
+def _take(config: Config, data, table, prefix: str) -> dict:
+    if not isinstance(data, dict):
+        config.bad.append(prefix or "config")
+        data = {}
+    for name, value, low, high in table:
+        if name in data:
+            given = data[name]
+            good = truth = isinstance(given, bool)
+            if low is not None:
+                number = isinstance(given, (int, float) if isinstance(low, float) else int)
+                good = number and not truth and low <= given <= high
+            if good:
+                value = given
+            else:
+                config.bad.append(prefix + name)
+        setattr(config, name, value)
+    return data

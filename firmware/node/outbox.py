@@ -179,6 +179,11 @@ class Outbox:
         """Blocks without a pending record, the one being written to left out."""
         return sum(not count for count in self._waiting) - (self._gen >= 0 and not self._waiting[self._gen % self._n])
 
+    @property
+    def erases(self) -> int:
+        """How often each block has been erased, as far as the ring tells: it turns once for that."""
+        return max(0, self._gen) // self._n
+
     # Records
 
     def _find(self, block: int, at: int) -> int:

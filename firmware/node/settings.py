@@ -15,7 +15,7 @@ from binascii import crc32
 from felinar_wire import schema
 from micropython import const
 
-from node.config import Config
+from node import config
 
 _DATA = const(20)
 _MARKS = const(14)
@@ -191,7 +191,7 @@ def change(s: list, what, find) -> int:
                 return schema.RESULT_INVALID
         else:
             text = programmed(read(s) or find("config.json"), what)
-        if Config(json.loads(text)).bad:
+        if config.read(json.loads(text)).bad:
             return schema.RESULT_INVALID
     except (AttributeError, TypeError, ValueError):
         return schema.RESULT_INVALID

@@ -37,7 +37,8 @@ for _prefix, _names in (
     ("RESET_", "UNKNOWN POWER BROWNOUT WATCHDOG PANIC UPDATE SOFT DEEPSLEEP"),  # HELLO reset cause
     # EVENT code. Their arguments: BOOT reset cause; CLOCK_SET step in s; LAMP level in %; OVERRIDE its mode, -1 when it
     # ended; SENSOR_* place in the board file; DROPPED how many; *_FAILURE and *_ON power in 0.1 W, CYCLING_FAILURE
-    # cycles; CLEARED the code that is over; CRASH how many in a row; SAFE_MODE 1 entered, 0 left; CONFIG_* the key;
+    # cycles; CLEARED the code that is over; CRASH how many in a row, or below zero a hash of where; SAFE_MODE 1 entered, 0 left;
+    # CONFIG_* the low 16 bits of its CRC-32;
     # BAD_CONFIG how many values of the configuration could not be used; SENSOR_DOUBT place, over with SENSOR_BACK.
     (
         "EVENT_",

@@ -23,7 +23,7 @@ GOOD = {
 
 
 def test_takes_what_is_good() -> None:
-    c = config.Config(GOOD)
+    c = config.read(GOOD)
     assert c.bad == []
     assert (c.address, c.place, c.report_s) == (7, (47.745, 26.659), 5)
     assert len(c.programs) == 1
@@ -34,7 +34,7 @@ def test_takes_what_is_good() -> None:
 
 @pytest.mark.parametrize("data", [None, [], 5, "x", True])
 def test_what_is_no_configuration_is_all_defaults(data: Any) -> None:
-    c = config.Config(data)
+    c = config.read(data)
     assert c.bad == ["config"]
     assert (c.address, c.place, c.report_s, list(c.programs)) == (65534, None, 300, [])
 
@@ -60,10 +60,10 @@ def test_what_is_no_configuration_is_all_defaults(data: Any) -> None:
     ],
 )
 def test_one_bad_value_spoils_no_other(change: dict[str, Any], bad: str) -> None:
-    c = config.Config({**GOOD, **change})
+    c = config.read({**GOOD, **change})
     assert c.bad == [bad]
-    default = config.Config({})
-    good = config.Config(GOOD)
+    default = config.read({})
+    good = config.read(GOOD)
     for name in ("address", "lat", "lon", "report_s"):
         assert getattr(c, name) == getattr(default if name == bad else good, name)
 
@@ -82,7 +82,7 @@ json_values = (
 )
 def test_nothing_in_a_file_can_stop_the_node(data: dict[str, Any], lamp: dict[str, Any]) -> None:
     for content in (data, {**data, "lamp": lamp}):
-        c = config.Config(content)
+        c = config.read(content)
         assert 1 <= c.address <= 65534
         assert 1 <= c.report_s <= 86400
         assert -18 <= c.on_below_deg <= 18

@@ -338,7 +338,7 @@ def test_programs_are_put_in_replaced_and_taken_out() -> None:
     found = json.loads(store.read(state))
     assert found["address"] == 1, "the rest is as it was"
     assert [p["number"] for p in found["lamp"]["programs"]] == [1, 3], "the later one counts, so order matters"
-    made = config.Config(found)
+    made = config.read(found)
     assert made.bad == []
     assert [p[:3] for p in made.programs] == [(127, 1224, 106), (96, 101, 1231)]
     assert tuple(made.programs[1][3]) == ((11 * 3600, 40), (17 * 3600, 100))

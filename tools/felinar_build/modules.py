@@ -20,6 +20,21 @@ LAMP_WIRE_EXTRA = ("session", "aes", "join", "tesla", "clock", "lms")
 """Modules of felinar_wire that the lamp node's sealing, radio and updates load beside what its wired line loads."""
 
 
+FOR_A_MOMENT = frozenset(
+    (
+        "node.config",
+        "node.console",
+        "node.past",
+        "node.schedule",
+        "node.settings",
+        "felinar_wire.join",
+        "felinar_wire.lms",
+    )
+)
+"""Modules that a node loads for what it does seldom (a start, a change of its configuration, a session, an update) and then
+lets go of, so that they take no heap."""
+
+
 class ImportFault(Exception):
     """A module imports what a node will not have; the message is one sentence for the user."""
 
@@ -45,6 +60,11 @@ def path_of(module: str) -> Path | None:
 def place(path: Path) -> str:
     """Where a source lies on the node, e.g. node/app.py."""
     return next(str(path.relative_to(folder)) for folder in FOLDERS if path.is_relative_to(folder))
+
+
+def name(place: str) -> str:
+    """The dotted name of a module by its place on the node."""
+    return place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def closure(roots: Iterable[str]) -> list[str]:
