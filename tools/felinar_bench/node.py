@@ -27,7 +27,7 @@ BOARD = "sim"
 ARCH = "xtensawin"
 HEAP = 224 * 1024
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
-SCRIPT = Path(__file__).with_name("node_run.py")
+SCRIPT = Path(__file__).with_name("scripts") / "node_run.py"
 PATH = ":".join([str(build.ROOT / "firmware"), str(Path(codec.__file__).parents[1]), ".frozen"])
 
 

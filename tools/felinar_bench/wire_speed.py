@@ -17,7 +17,7 @@ from felinar_wire import codec
 from felinar_bench import corpus
 from felinar_bench.figures import Figure
 
-SCRIPT = Path(__file__).with_name("wire_speed_run.py")
+SCRIPT = Path(__file__).with_name("scripts") / "wire_speed_run.py"
 PROTOCOL = Path(codec.__file__).parents[1]
 TARGETS = {"cpython": 25, "micropython": 45}
 REPORTS = 96
