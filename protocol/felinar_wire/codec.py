@@ -16,7 +16,7 @@ def sort(table: "schema.Table", values: "schema.Values") -> "tuple[schema.Number
     for i in range(len(table)):
         value = mark = values[i]
         if value is not None and value != schema.UNDER and value != schema.OVER:
-            if not isinstance(value, int):
+            if type(value) is not int:  # True is one to isinstance, though not on every interpreter
                 raise WireError("type")
             mark = schema.UNDER if value < table[i][4] else schema.OVER if value > table[i][5] else 0
         marks.append(mark)
@@ -197,6 +197,10 @@ def walk(
     return 0
 
 
+def _plain(values: "schema.Values") -> bool:
+    return all(type(value) is int for value in values)
+
+
 def _special(values: "schema.Values") -> bool:
     return None in values or schema.UNDER in values or schema.OVER in values
 
@@ -252,7 +256,7 @@ def encode(
     out = None
     try:
         # The common case, nothing special in either, is tried first.
-        if len(values) == len(table) and not _special(values) and not (old and _special(old)):
+        if len(values) == len(table) and _plain(values) and not (old and _special(old)):
             out = _write(table, values, old, lag, None, None)  # type: ignore[arg-type]
     except (TypeError, IndexError):
         pass

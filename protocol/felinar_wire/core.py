@@ -73,7 +73,7 @@ def encode(layout: str, values: "list[int | bytes]") -> bytes:
         value = values[i]
         n = size(code)
         if code.isalpha():
-            if not isinstance(value, int):
+            if type(value) is not int:  # nor a bool
                 raise WireError("type")
             half = 1 << 8 * n - 1 if code.islower() else 0
             if not 0 <= value + half < 1 << 8 * n:
