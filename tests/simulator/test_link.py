@@ -57,8 +57,8 @@ def test_frames_in_pieces() -> None:
 
 def test_answers_and_the_end_of_a_board() -> None:
     link = Link()
-    assert link.answer(123, 19, 257, b"ab")
-    assert struct.unpack("<qHHI2s", os.read(link.board_in, 100)) == (123, 19, 257, 2, b"ab")
+    assert link.answer(123, 19, 257, b"ab", 456)
+    assert struct.unpack("<qHHIq2s", os.read(link.board_in, 100)) == (123, 19, 257, 2, 456, b"ab")
     link.started()
     assert link.wait_next(1) is None
     assert not link.answer(1, 0, 0, b"")

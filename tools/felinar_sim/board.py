@@ -6,12 +6,14 @@ import errno
 import random
 import signal
 import subprocess
-from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from felinar_sim import process
 from felinar_sim.audio import I2sPort
@@ -46,6 +48,9 @@ _NVS_INVALID_LENGTH = 4364  # 0x110c
 _REAL_PATIENCE_US = 500  # in real time, what takes less than this is answered at once
 _RTC_MEMORY = 2048
 _ASKED_MOST = 64
+_ALONE_MOST_US = (
+    60_000_000  # virtual time that a board may pass without a word, so that one that hangs is told from one that waits
+)
 _ROM_TEXT = {
     1: "rst:0x1 (POWERON_RESET)", 2: "rst:0xc (SW_CPU_RESET)", 3: "rst:0x8 (TG1WDT_SYS_RESET)", 4: "rst:0x5 (DEEPSLEEP_RESET)",
 }  # fmt: skip
@@ -125,7 +130,7 @@ class Board:
         self.uarts = {1: Uart(), 2: Uart()}
         self.i2s: dict[int, I2sPort] = {}
         self.audio: dict[str, AudioSource] = {}
-        self.levels: Callable[[int, int, float], Iterable[float]] | None = None
+        self.levels: Callable[[int, int, float], Sequence[float] | NDArray[np.float64]] | None = None
         """What the level-injection driver reads: (first block's end µs, blocks, full-scale dB) → mean squares."""
         self.parts = list(parts)
         self.cycled: list[Chip] = []
@@ -488,7 +493,10 @@ class Board:
                 flags |= _UART << (number - 1)
         if self.pins.irq_pending:
             flags |= _IRQ
-        return self._link.answer(self._up_us, answer.status, flags, answer.data)
+        free = 0
+        if isinstance(self.clock, VirtualClock):
+            free = self._uptime(min(self.clock.horizon(), now + _ALONE_MOST_US))
+        return self._link.answer(self._up_us, answer.status, flags, answer.data, free)
 
     # Waiting
 
@@ -624,10 +632,13 @@ class Board:
         return DONE
 
     def _levels(self, f: Frame, now: int) -> Answer:
-        """LEVELS: a = uptime at the end of the first block, b = blocks | sensitivity in mdB << 8."""
+        """LEVELS: arg = blocks of 125 ms in one that is asked for, a = uptime at the end of the first, b = blocks asked for |
+        sensitivity in mdB << 8."""
         if self.levels is None:
             raise SimulatorError(f"{self.name}: the driver 'levels' asks for levels, and the board has none to give")
-        return Answer(0, array("f", self.levels(self._world(f.a), f.b & 255, (f.b >> 8) / 1000)).tobytes())
+        each = f.arg or 1
+        levels = np.asarray(self.levels(self._world(f.a), (f.b & 255) * each, (f.b >> 8) / 1000))
+        return Answer(0, levels.reshape(-1, each).mean(axis=1).astype("<f4").tobytes())
 
     def _i2s_setup(self, f: Frame, now: int) -> Answer:
         """arg = port | 16-bit << 4 | stereo << 5, a = sck | ws << 8 | sd << 16 | DMA blocks << 32, b = rate."""

@@ -10,12 +10,13 @@ The board's MicroPython writes *requests* and reads *answers*, little-endian:
 | cost | u32: µs of virtual time that the board has spent since its last request |
 | b, a | u32, i64: arguments |
 
-| answer, 16 bytes | |
+| answer, 24 bytes | |
 |---|---|
 | uptime | i64: µs since the boot |
 | status | u16: 0, or an error number |
 | flags | u16: what has input waiting (`Source`), whether Ctrl-C came |
 | length | u32: bytes of data behind the header |
+| free | i64: uptime until which nothing else happens in the world, so that the board may wait until then by itself |
 
 Some requests are *posts*: they are carried out in order and have no answer (`POSTS`). Everything else is answered when it is done,
 so the board sleeps in the pipe.
@@ -124,7 +125,7 @@ class Answer(NamedTuple):
 
 DONE = Answer()
 _REQUEST = Struct("<BBHIIIq")
-_ANSWER = Struct("<qHHI")
+_ANSWER = Struct("<qHHIq")
 _CHUNK = 8192
 
 
@@ -187,9 +188,9 @@ class Link:
         self._buffer = buffer[end:]
         return Frame(op, arg, taken, cost, a, b, buffer[24:end])
 
-    def answer(self, uptime_us: int, status: int, flags: int, data: bytes) -> bool:
+    def answer(self, uptime_us: int, status: int, flags: int, data: bytes, free_us: int = 0) -> bool:
         """Send an answer; False when the board's process has ended."""
-        message = _ANSWER.pack(uptime_us, status, flags, len(data)) + data
+        message = _ANSWER.pack(uptime_us, status, flags, len(data), free_us) + data
         try:
             sent = os.write(self._to, message)
             while sent < len(message):

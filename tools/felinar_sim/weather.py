@@ -63,6 +63,8 @@ class Smooth:
     def __init__(self, seed: int | str, channel: str, step_us: int) -> None:
         self._seed = seed_number(f"{seed}/{channel}")
         self._step_us = step_us
+        self._span = -1  # the span that was asked for last, and the knots at its ends
+        self._knots = 0.0, 0.0
 
     def _knot(self, index: int) -> float:
         bits = mix(self._seed, index & _MASK)
@@ -72,10 +74,13 @@ class Smooth:
 
     def at(self, now_us: int) -> float:
         index, rest = divmod(now_us, self._step_us)
-        share = rest / self._step_us
-        angle = share * math.pi / 2
+        if index != self._span:
+            self._span = index
+            self._knots = self._knot(index), self._knot(index + 1)
+        before, after = self._knots
+        angle = rest / self._step_us * math.pi / 2
         # sin^2 + cos^2 = 1 keeps the deviation constant between the knots.
-        return self._knot(index) * math.cos(angle) + self._knot(index + 1) * math.sin(angle)
+        return before * math.cos(angle) + after * math.sin(angle)
 
 
 def _cell(text: str | None) -> float | None:
@@ -105,6 +110,9 @@ class RecordedYear:
         except (TypeError, ValueError) as error:
             raise SimulatorError(f"{source} is not a recorded year: {error}") from error
         self._day_means = self._running_means(self._columns["temperature_c"])
+        self._hour = -1  # the hour that was asked for last: values at its beginning and end, and its rain
+        self._spans: list[tuple[float | None, float | None]] = []
+        self._rain: float | None = None
 
     @staticmethod
     def _check_hours(hours: list[datetime]) -> None:
@@ -129,21 +137,20 @@ class RecordedYear:
         return (datetime(2019, moment.month, day) - first).days * 24 + moment.hour
 
     def at(self, now_us: int, position: Position) -> Weather:
-        row = self.row(now_us)
-        following = (row + 1) % 8760
-        share = now_us % HOUR_US / HOUR_US
-
-        def between(name: str) -> float | None:
-            here, there = self._columns[name][row], self._columns[name][following]
-            return here if here is None or there is None else here + (there - here) * share
-
-        return Weather(
-            pm25=between("pm25_ugm3"),
-            temperature_c=between("temperature_c"),
-            day_mean_c=self._day_means[row] + (self._day_means[following] - self._day_means[row]) * share,
-            wind_ms=between("wind_ms"),
-            rain_mm_h=self._columns["rain_mm"][row],
+        hour, rest = divmod(now_us, HOUR_US)
+        if hour != self._hour:
+            self._hour = hour
+            row = self.row(now_us)
+            following = (row + 1) % 8760
+            names = ("pm25_ugm3", "temperature_c", "wind_ms")
+            self._spans = [(self._columns[name][row], self._columns[name][following]) for name in names]
+            self._spans.append((self._day_means[row], self._day_means[following]))
+            self._rain = self._columns["rain_mm"][row]
+        share = rest / HOUR_US
+        pm25, celsius, wind, mean = (
+            here if here is None or there is None else here + (there - here) * share for here, there in self._spans
         )
+        return Weather(pm25, celsius, mean or 0.0, wind, self._rain)
 
 
 class GeneratedWeather:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -40,6 +39,7 @@ from felinar_sim.weather import HOUR_US, RecordedYear, Smooth, Weather, WeatherS
 __all__ = ["Conditions", "Position", "Surroundings", "World"]
 
 _PM10, _PM4, _PM1 = 1 / 0.73, 1.22, 0.70
+_QUARTER_US = 900_000_000
 
 
 class World:
@@ -63,6 +63,8 @@ class World:
         except (ZoneInfoNotFoundError, ValueError) as error:
             hint = "an IANA name such as Europe/Bucharest is needed"
             raise SimulatorError(f"there is no time zone {zone!r}; {hint}") from error
+        self._quarter = -1
+        self._offset_s = 0
         self._number = seed_number(seed)
         self._clouds = Smooth(seed, "clouds", 5 * HOUR_US)
         self._wisps = Smooth(seed, "wisps", 7 * MINUTE_US)
@@ -75,8 +77,8 @@ class World:
 
     # At one moment
 
-    def at(self, now_us: int, position: Position) -> Conditions:
-        """The world at a pole, without the light of the lamp on it."""
+    def at(self, now_us: int, position: Position, lamp_lux: float = 0.0) -> Conditions:
+        """The world at a pole, and on it the light of its lamp."""
         weather = self.weather.at(now_us, position)
         height = elevation(now_us, position)
         rate = self.vehicles_an_hour(now_us, position)
@@ -84,7 +86,9 @@ class World:
         humidity = self._humidity(now_us, weather)
         # Exhaust gathers in calm air and is blown away by wind.
         stale = rate / 400 / (1 + (weather.wind_ms or 0.0)) * (1 + 0.3 * self._breath.at(now_us))
+        minute, block = divmod(now_us // BLOCK_US, BLOCKS_A_MINUTE)
         return Conditions(
+            lamp_lux=lamp_lux,
             sky_lux=clear_sky_lux(height) * cloud_transmission(self.cloud_cover(now_us, weather)),
             pm1=pm1,
             pm25=weather.pm25,
@@ -95,7 +99,7 @@ class World:
             pressure_hpa=1013.25 + 9 * self._pressure.at(now_us) - min(weather.rain_mm_h or 0.0, 5.0),
             wind_ms=weather.wind_ms,
             rain_mm_h=weather.rain_mm_h,
-            noise_db=float(self.noise_levels(now_us // BLOCK_US, 1, position)[0]),
+            noise_db=float(self._minute(minute, position)[block]),
             co2_ppm=425 + 90 * max(0.0, stale) + 12 * max(0.0, -math.sin(math.radians(height))),
             voc_ticks=31_000 - 1_500 * max(0.0, stale) - 150 * self._breath.at(now_us),
             nox_ticks=16_500 + 900 * max(0.0, stale),
@@ -107,8 +111,7 @@ class World:
         sensor."""
 
         def around(now_us: int) -> Conditions:
-            here = self.at(now_us, position)
-            return here if lamp is None else replace(here, lamp_lux=lamp.lux(now_us))
+            return self.at(now_us, position, 0.0 if lamp is None else lamp.lux(now_us))
 
         return around
 
@@ -139,14 +142,21 @@ class World:
 
     def vehicles_an_hour(self, now_us: int, position: Position) -> float:
         """Vehicles an hour in the street at this moment, by the local time and day of the week."""
-        moment = datetime.fromtimestamp(now_us // 1_000_000, UTC)
         if self._zone is not None:
-            local = moment.astimezone(self._zone)
-            hour, weekday = local.hour + local.minute / 60 + local.second / 3600, local.weekday()
+            local_s = float(now_us // 1_000_000 + self._utc_offset_s(now_us // _QUARTER_US))
         else:
-            solar_s = now_us / 1e6 + position.lon * 240
-            hour, weekday = solar_s % 86_400 / 3600, int(solar_s // 86_400 + 3) % 7
+            local_s = now_us / 1e6 + position.lon * 240
+        hour, weekday = local_s % 86_400 / 3600, int(local_s // 86_400 + 3) % 7
         return vehicles_an_hour(self.street, hour, weekday >= 5)
+
+    def _utc_offset_s(self, quarter: int) -> int:
+        """The zone's offset in a quarter of an hour of Unix time: clocks change at no other moments."""
+        if quarter != self._quarter:
+            self._quarter = quarter
+            moment = datetime.fromtimestamp(quarter * _QUARTER_US // 1_000_000, UTC).astimezone(self._zone)
+            offset = moment.utcoffset()
+            self._offset_s = 0 if offset is None else round(offset.total_seconds())
+        return self._offset_s
 
     def expected_laeq(self, now_us: int, position: Position) -> float:
         """The level that the street has on average under the conditions of this moment, dB(A)."""
@@ -164,15 +174,14 @@ class World:
             block += take
         return np.concatenate(pieces) if pieces else np.zeros(0)
 
-    def mean_squares(self, position: Position) -> Callable[[int, int, float], list[float]]:
+    def mean_squares(self, position: Position) -> Callable[[int, int, float], NDArray[np.float64]]:
         """For a board that takes levels instead of samples: (end of the first block in us, n, dB SPL of a full-scale
         RMS of 1.0) gives n A-weighted mean squares, full scale = 1.0, of the same noise that a microphone there
         hears."""
 
-        def levels(end_us: int, n: int, sensitivity_db: float) -> list[float]:
+        def levels(end_us: int, n: int, sensitivity_db: float) -> NDArray[np.float64]:
             first = (end_us - BLOCK_US // 2) // BLOCK_US
-            squares = np.power(10.0, (self.noise_levels(first, n, position) - sensitivity_db) / 10)
-            return list(squares.tolist())
+            return np.asarray(np.power(10.0, (self.noise_levels(first, n, position) - sensitivity_db) / 10))
 
         return levels
 

@@ -25,6 +25,7 @@ SOFT_RESET = const(5)
 _cause = PWRON_RESET
 _uid = b""
 _hz = 160_000_000
+_levels = bytearray(49)  # what this program has written to a pin: 2 and the level, 0 nothing yet
 
 
 def begin(buffer):
@@ -99,6 +100,7 @@ class Pin:
     def init(self, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
         if mode in (Pin.OUT, Pin.OPEN_DRAIN) and 34 <= self.sim_id <= 39:
             raise ValueError("pin can only be input")
+        _levels[self.sim_id] = 0
         simlink.post(
             _PIN_MODE,
             self.sim_id,
@@ -109,7 +111,12 @@ class Pin:
     def value(self, x=None):
         if x is None:
             return simlink.ask(_PIN_READ, self.sim_id)
-        simlink.post(_PIN_WRITE, self.sim_id, 1 if x else 0)
+        level = 3 if x else 2
+        if _levels[self.sim_id] == level:  # it changes nothing
+            simlink.tell(_PIN_WRITE, self.sim_id, level & 1)
+        else:
+            _levels[self.sim_id] = level
+            simlink.post(_PIN_WRITE, self.sim_id, level & 1)
 
     __call__ = value
 
@@ -203,7 +210,7 @@ class WDT:
         simlink.post(_WDT, 1, timeout * 1000)
 
     def feed(self):
-        simlink.post(_WDT, 0)
+        simlink.tell(_WDT, 0)
 
 
 def __getattr__(name):

@@ -5,6 +5,7 @@ from os import getenv, system
 
 import utime
 from micropython import const
+from uctypes import addressof, bytearray_at
 
 _HELLO = const(0)
 _SYNC = const(1)
@@ -15,19 +16,25 @@ _CONSOLE_IN = const(1)
 _IRQ = const(128)
 _INTERRUPT = const(256)
 
+_POLLED = const(30)  # I2S and UARTs: their models are asked whether they have something
+
 _TICK_COST = const(3)  # what reading the clock costs in virtual time, µs: a loop that watches it gets on
-_LEAD = const(1000)  # how far a board may run ahead of its last answer, µs
+_LEAD = const(1000)  # how long a board may be busy without a word to the simulator, µs
+_ROOM = const(128)  # bytes of data that go out in one piece with their header
 
 _tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write
 _rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto
-_request = array("q", (0, 0, 0))
-_answer = array("q", (0, 0))
+_request = array("q", (0 for _ in range(3 + _ROOM // 8)))
+_bytes = bytearray_at(addressof(_request), 24 + _ROOM)
+_answer = array("q", (0, 0, 0))
 
 real = False
 zero = 0  # real clock: the system's µs at uptime 0
 now = 0  # uptime at the last answer, µs
-cost = 0  # virtual µs spent since then
-sent = 0  # of these, told to the simulator by posts
+free = 0  # uptime until which nothing comes from outside: waits up to then need not be asked for
+cost = 0  # virtual µs spent since the last answer
+busy = _LEAD  # cost at which the simulator must hear of it
+sent = 0  # of the cost, told to the simulator by posts
 flags = 0
 got = 0  # bytes of the last answer's data
 rtc_us = 0  # µs since 2000 at uptime 0
@@ -41,38 +48,50 @@ timers = []  # machine.Timer objects that are running
 irqs = {}  # pin number: (handler, pin)
 
 
-def post(op, arg=0, a=0, b=0, data=None):
-    """A request that needs no answer; the simulator carries it out in order."""
+def tell(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer, and that nothing can follow from which a wait could be for."""
     global sent, taken
-    _request[0] = op | arg << 8 | taken << 16 | (len(data) << 32 if data is not None else 0)
+    n = 0 if data is None else len(data)
+    _request[0] = op | arg << 8 | taken << 16 | n << 32
     _request[1] = cost - sent | b << 32
     _request[2] = a
     sent = cost
     taken = 0
     try:
-        _tx(_request)
-        if data:
+        if not n:
+            _tx(_bytes, 24)
+        elif n <= _ROOM and isinstance(data, (bytes, bytearray)):
+            _bytes[24 : 24 + n] = data
+            _tx(_bytes, 24 + n)
+        else:
+            _tx(_bytes, 24)
             _tx(data)
     except OSError:
         _gone()
 
 
+def post(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer; the simulator carries it out in order."""
+    global free
+    tell(op, arg, a, b, data)
+    free = 0  # who listens out there may do something at once
+
+
 def ask(op, arg=0, a=0, b=0, data=None, into=None):
     """A request and its answer: returns the status (0 or an errno); data goes to `into`, its length to `got`."""
-    global now, cost, sent, flags, got
-    post(op, arg, a, b, data)
-    if _rx(_answer) != 16:
+    global now, free, cost, busy, sent, flags, got
+    tell(op, arg, a, b, data)
+    if _rx(_answer) != 24:
         _gone()
     cost = sent = 0
+    busy = _LEAD
     now = _answer[0]
+    free = _answer[2]
     word = _answer[1]
     flags = word >> 16 & 0xFFFF
     got = word >> 32
-    if got:
-        if got != len(into):
-            into = memoryview(into)[:got]
-        if _rx(into) != got:
-            _gone()
+    if got and _rx(into, got) != got:
+        _gone()
     if flags & _INTERRUPT:
         raise KeyboardInterrupt
     return word & 0xFFFF
@@ -98,14 +117,15 @@ def uptime():
     if real:
         return utime.ticks_us() - zero
     cost += _TICK_COST
-    if cost > _LEAD:
+    if cost > busy:
         ask(_SYNC)
     return now + cost
 
 
 def stale():
-    """Whether the last answer is more than a millisecond old, so that the simulator may know of more input."""
-    return uptime() - now > _LEAD
+    """Whether so much time has passed since the last answer that the simulator may know of more input."""
+    t = uptime()
+    return t > free and t - now > _LEAD
 
 
 def spend(us):
@@ -115,17 +135,20 @@ def spend(us):
         utime.sleep_us(us)
     else:
         cost += us
-        if cost > _LEAD:
+        if cost > busy:
             ask(_SYNC)
 
 
 def wait(until, sources):
     """Sleep until uptime `until` (µs, -1: for ever) or until a source has something; runs timers and pin handlers that are due."""
-    global ring_at, ring_end
+    global ring_at, ring_end, cost, busy
     for t in timers:
         if until < 0 or t.due < until:
             until = t.due
-    if ring_at == ring_end:
+    if now + cost < until <= free and not sources & (_POLLED | flags) and not flags & _IRQ:
+        cost = until - now
+        busy = cost + _LEAD
+    elif ring_at == ring_end:
         ring_at = ring_end = 0
         ask(_WAIT, 0, until, sources, None, ring)
         ring_end = got

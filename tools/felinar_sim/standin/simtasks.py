@@ -2,6 +2,11 @@
 
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
+_PERIOD = const(1 << 30)  # of the ticks, as in time.py
+_HALF = const(1 << 29)
+
 
 class TaskQueue:
     """Tasks in the order of their time; those of the same time in the order they came. A singly linked list."""
@@ -17,7 +22,8 @@ class TaskQueue:
         task.ph_key = key = ticks_ms() if key is None else key
         before = None
         after = self._head
-        while after is not None and ticks_diff(after.ph_key, key) <= 0:
+        bias = _HALF - key
+        while after is not None and after.ph_key + bias & _PERIOD - 1 <= _HALF:  # due no later
             before = after
             after = after.next
         task.next = after
