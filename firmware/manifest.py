@@ -60,6 +60,7 @@ package(
         "outbox.py",
         "past.py",
         "period.py",
+        "ram.py",
         "sampler.py",
         "schedule.py",
         "settings.py",

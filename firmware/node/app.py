@@ -62,7 +62,12 @@ class App:
         self.config_crc = crc32(text) & 0xFFFF
         self.config = config.read(boards.parse(text))
         self.lamp.use(self.config)
-        self.outbox = Outbox(boards.partition("outbox") or boards.Ram())
+        flash = boards.partition("outbox")
+        if not flash:
+            from node.ram import Ram
+
+            flash = Ram()
+        self.outbox = Outbox(flash)
         store = Store()
         self.health = Health(store, past.begin(store, self.outbox.last_boot))
         let_go()

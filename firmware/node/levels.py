@@ -1,4 +1,4 @@
-"""Levels of a period from mean squares of 125 ms: LAeq, LAmax (Fast), L10, L50, L90, in a histogram that can be merged.
+"""Levels of a period from mean squares of 125 ms: LAeq, LAmax (Fast), L10, L50, L90, in a histogram.
 
 LAeq sums with a correction term (Kahan): a 32-bit float alone would lose the quiet blocks beside a loud one. LN is
 the Fast level exceeded in N % of the time (ISO 1996-1), straight within its bin of 0.25 dB.
@@ -77,20 +77,6 @@ class Levels:
             n = min(max(int((self._level(acc[_FAST]) - _LOW) * 4), 0), _BINS - 1)
             if bins[n] < _MOST:
                 bins[n] += 1
-
-    def merge(self, other) -> None:
-        """Add the blocks of another period of the same source."""
-        acc = self._acc
-        more = other._acc
-        old = acc[_SUM]
-        term = (more[_SUM] - more[_LOST]) - acc[_LOST]
-        acc[_SUM] = old + term
-        acc[_LOST] = (acc[_SUM] - old) - term
-        acc[_MAX] = max(acc[_MAX], more[_MAX])
-        for i in range(_BINS):
-            self._bins[i] = min(self._bins[i] + other._bins[i], _MOST)
-        self.count += other.count
-        self.missed += other.missed
 
     def summary(self, out, at: int = 0) -> None:
         """out[at:at+5] = LAeq, LAmax, L10, L50, L90 in dB re 20 uPa; None where nothing came."""

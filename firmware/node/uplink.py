@@ -171,7 +171,11 @@ class Uplink:
         if mode != modes.AUTO and not ttl:
             self._answer(id, schema.RESULT_EXPIRED)
             return
-        self._app.override(mode, level, ttl, fade, reason)
+        app = self._app
+        if app.policy.safe:
+            self._answer(id, schema.RESULT_REFUSED)
+            return
+        app.override(mode, level, ttl, fade, reason)
         self._answer(id, schema.RESULT_APPLIED)
 
     def _config(self, id: int, key: int, value: int) -> None:

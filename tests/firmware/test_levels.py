@@ -217,20 +217,6 @@ def test_a_period_of_five_minutes_is_right_to_a_thousandth_of_a_decibel(single: 
     assert float(summary(levels)[0]) == pytest.approx(exact, abs=0.001)
 
 
-def test_merged_periods_are_one_period(single: Any) -> None:
-    random = np.random.default_rng(4)
-    squares = (10 ** ((random.normal(60, 8, 1800) - SENSITIVITY) / 10)).astype(np.float32)
-    fast = np.repeat(squares, 2)
-    whole, first, second = single(SENSITIVITY), single(SENSITIVITY), single(SENSITIVITY)
-    whole.add(squares, fast)
-    first.add(squares[:700], fast[:1400])
-    second.add(squares[700:], fast[1400:])
-    second.missed += 4
-    first.merge(second)
-    assert summary(first) == pytest.approx(summary(whole), abs=0.001)
-    assert (first.count, first.missed) == (1800, 4)
-
-
 def test_a_bin_that_is_full_stays_full(single: Any) -> None:
     levels = single(SENSITIVITY)
     levels.add(np.full(70_000, square(50), dtype=np.float32))

@@ -14,6 +14,9 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from felinar_build import app as build
+from felinar_build import modules
+from felinar_build.modules import FOR_A_MOMENT
 from felinar_sim.board import Cause
 from felinar_sim.clock import VirtualClock
 from felinar_sim.host import Host
@@ -285,11 +288,53 @@ def test_safe_mode_follows_no_program_and_ends_by_itself(start: Starter) -> None
         assert host.last(schema.RESULT)["code"] == schema.RESULT_APPLIED
         assert health(street, host)["safe"] == 1
         assert host.reports()[-1]["dim"] == 100
-        street.run_for(86400 - 300)
+        host.send(schema.LAMP_SET, [2, schema.MODE_OFF, 0, 0, 600, 0])
+        street.run_for(1)
+        assert host.last(schema.RESULT)["code"] == schema.RESULT_REFUSED
+        street.run_for(86400 - 301)
         assert health(street, host)["safe"] == 1
         street.run_for(300)
         assert health(street, host)["safe"] == 0
         assert [arg for _, arg in told(host, "safe_mode")] == [1, 0]
+
+
+SPY = """
+import io, sys
+
+FIELDS = ("lux",)
+PERIOD_MS = 10000
+
+async def start():
+    pass
+
+async def read(out):
+    with io.open("loaded.txt", "w") as file:
+        file.write(" ".join(sys.modules))
+    out[0] = 100
+
+def open(b, entry):
+    return sys.modules["drivers.bh1750"]
+"""
+
+
+def test_what_is_seldom_needed_takes_no_memory(start: Starter, node_app: Path, tmp_path: Path) -> None:
+    """After a start, a command, a line typed and another configuration on trial and kept: none of it is loaded."""
+    app = shutil.copytree(node_app, tmp_path / "app")
+    (app / "drivers" / "bh1750.mpy").unlink()
+    (app / "drivers" / "bh1750.py").write_text(SPY)
+    fitted = [{"driver": "bh1750", "bus": "i2c0", "address": 0x23}]
+    with start(app=app, fitted=fitted) as (street, pole, host):
+        street.run_for(100)
+        pole.console.write(b"status\r")
+        configure(host, changed(pole, report_s=30))
+        street.run_for(200)
+        assert told(host, "config_kept")
+        loaded = set((pole.folder / "loaded.txt").read_text().split())
+    assert {"node.app", "node.outbox", "felinar_wire.codec"} <= loaded
+    assert not loaded & FOR_A_MOMENT
+    assert {name for name in loaded if name.startswith(("node", "drivers", "felinar_wire"))} <= {
+        modules.name(place) for place in build.sizes("sim")
+    } | {"node", "drivers", "felinar_wire"}
 
 
 def test_five_crashes_within_an_hour_end_in_safe_mode_and_slower_ones_do_not(start: Starter) -> None:

@@ -25,6 +25,7 @@ FOR_A_MOMENT = frozenset(
         "node.config",
         "node.console",
         "node.past",
+        "node.ram",
         "node.schedule",
         "node.settings",
         "felinar_wire.join",
@@ -32,7 +33,7 @@ FOR_A_MOMENT = frozenset(
     )
 )
 """Modules that a node loads for what it does seldom (a start, a change of its configuration, a session, an update) and then
-lets go of, so that they take no heap."""
+lets go of, so that they take no heap; and `node.ram`, for boards without an outbox partition alone."""
 
 
 class ImportFault(Exception):
