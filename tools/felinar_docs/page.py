@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from felinar.session import RING
 from felinar.tables.history import FIXED
 from felinar_wire import codec, core, frame, kept, schema, serial
 from felinar_wire.aes import Ccm
@@ -19,6 +20,7 @@ ROOT = FOLDER.parents[1]
 _HOLE = re.compile(r"\{\{(=?)([a-z_A-Z.]+)\}\}")
 _REASON = re.compile(r'(?:WireError\(|_drop\(|count\([\w.]*counts, |reason = )"([a-z_]+)"')
 _SEALED = (bytes(range(16)), 5, 66, 16)
+_PART_FRONT = len(core.encode(core.LAYOUT[schema.CONFIG_PART], [0, 0, 0, 0, b""]))
 
 
 def protocol() -> str:
@@ -29,6 +31,7 @@ def protocol() -> str:
         "bridge": lambda: "\n".join(messages.bridge()).rstrip(),
         "words": lambda: "\n".join(_words()).rstrip(),
         "fixed": _fixed,
+        "session_cores": _session_cores,
         "reasons": lambda: "\n".join(_reasons()),
         "line_example": lambda: "\n".join(_line()),
         "seal_example": lambda: "\n".join(_seal()),
@@ -42,6 +45,8 @@ def protocol() -> str:
         "longest_payload": lambda: str(frame.LONGEST - frame.HEADER),
         "longest_telemetry": lambda: str(frame.LONGEST - frame.HEADER - frame.tag_length(schema.REPORT)),
         "longest_command": lambda: str(frame.LONGEST - frame.HEADER - frame.tag_length(schema.LAMP_SET)),
+        "part_wired": lambda: str(_part()),
+        "part_sealed": lambda: str(frame.LONGEST - frame.HEADER - frame.tag_length(schema.CONFIG_PART) - _PART_FRONT),
         "tag_telemetry": lambda: str(frame.tag_length(schema.REPORT)),
         "tag_command": lambda: str(frame.tag_length(schema.LAMP_SET)),
     }
@@ -60,6 +65,27 @@ def protocol() -> str:
 
 def _fixed() -> str:
     return ", ".join(name for name, kind in messages.kinds().items() if kind in FIXED)
+
+
+def _part() -> int:
+    """Bytes of a CONFIG_PART's data that the longest serial frame to a chip's console has room for."""
+    size = 0
+    while len(serial.encode(bytes((core.FRAME,)) + b"x" * (frame.HEADER + _PART_FRONT + size + 1))) <= RING:
+        size += 1
+    return size
+
+
+def _session_cores() -> str:
+    """The messages of whole bytes whose CRC a session knows."""
+    known = []
+    for name, kind in messages.kinds().items():
+        if kind in core.LAYOUT:
+            try:
+                schema.crc(kind)
+            except KeyError:
+                continue
+            known.append(name)
+    return " and ".join(known)
 
 
 def _words() -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from felinar_wire import tesla
+
 UP = "node → host"
 DOWN = "host → node"
 GROUP = "host → all nodes of a group"
@@ -84,16 +86,16 @@ MESSAGES = {
             "bad_frames": "frames that were dropped since this boot",
             "sensor_errors": "readings that failed since this boot",
             "heap_free": "memory that is free now",
-            "blocks_free": "blocks of the outbox that are free",
+            "blocks_free": "blocks of the outbox without a message that waits",
             "heap_low": "least memory that was free since this boot",
-            "drift": "how much faster the node's clock runs than the host's",
-            "erases": "blocks of flash erased, ever",
+            "drift": "how much slower the node's clock runs than the host's, negative: faster; missing until two TIME an hour or more apart have shown it",
+            "erases": "how often each block of the outbox has been erased, ever",
             "switches": "times that the relay has switched, ever",
             "lamp_h": "hours that the lamp has been lit, ever",
-            "crashes": "crashes, of a task or of the whole node, before and in this boot, until it has been calm",
+            "crashes": "crashes of the whole node in a row before this boot (0 again after a calm hour), and of its tasks since",
             "safe": "1 in safe mode",
-            "config": "low 16 bits of the CRC-32 of the configuration in force",
-            "trial": "1 while a new configuration is on trial",
+            "config": "low 16 bits of the CRC-32 of the JSON of the configuration in force, one on trial included",
+            "trial": "1 while the configuration in force is on trial, see CONFIG_PART",
         },
     ),
     "LAMP_SET": Message(
@@ -217,7 +219,7 @@ MESSAGES = {
             "random": "drawn for this answer; these first 7 bytes are the host nonce",
             "slot": "the node's place in the beacon's bits and in the plan of who sends when",
             "slot_map": "version of that plan",
-            "key": "TESLA key of interval max(n - 2, n - n mod {DAY} - 1), n being the interval of `time`",
+            "key": f"TESLA key of interval max(n - 2, n - n mod {tesla.DAY} - 1), n being the interval of `time`",
         },
     ),
     "BEACON": Message(
@@ -235,13 +237,14 @@ MESSAGES = {
     "GROUP_LAMP": Message(
         GROUP,
         "readable by all; a zone tag of 8 bytes in its body, and a TESLA tag of 8 bytes behind it",
-        "What all lamps of a group are to do. The layout of LAMP_SET in whole bytes; not answered.",
+        'What all lamps of a group are to do: LAMP_SET in whole bytes; not answered. An "on" may act twice over, at once and when it is verified: the second time it is only confirmed '
+        "(see *Fail lit*). Another frame with an id that has acted does nothing.",
         {
-            "id": "number of the command",
+            "id": "number of the command, by which a repeat is known",
             "mode": "MODE_*",
             "level": "level for MODE_DIM, %",
             "fade": "time in which the level is reached, s",
-            "ttl": "for how long the order holds, in units of 10 s",
+            "ttl": "for how long the order holds from when it acts, in units of 10 s; 0 is expired, except with MODE_AUTO",
             "reason": "REASON_*",
             "zone_tag": "CMAC under the zone's key of nonce and all fields before this one, cut to 8 bytes",
         },
@@ -252,7 +255,7 @@ MESSAGES = {
         "A TESLA key, and where the chain of the next day begins. Repeated through the day.",
         {
             "key": "TESLA key of interval n - 2",
-            "first": "first interval of the next chain",
+            "first": "first interval of the next chain, a multiple of 8640",
             "next": "the key before that one's: what it hashes to",
         },
     ),
@@ -272,7 +275,8 @@ MESSAGES = {
     "OTA_MANIFEST": Message(
         DOWN,
         SESSION,
-        "A part of the manifest of an update: what it is, and the signature (see *Signatures of updates*).",
+        "A part of the manifest of an update: what it is, and the signature (see *Signatures of updates*). Receivers of this version "
+        "refuse it (`kind`); its layout is reserved, and what the manifest says is not fixed yet.",
         {
             "update": "number of the update",
             "part": "which part, from 0 on",
@@ -283,18 +287,19 @@ MESSAGES = {
     "OTA_STATUS": Message(
         UP,
         SESSION,
-        "How far an update is.",
+        "How far an update is. Receivers of this version refuse it (`kind`); its layout is reserved.",
         {"update": "number of the update", "state": "how far", "missing": "how many pieces are missing"},
     ),
     "CONFIG_PART": Message(
         DOWN,
         SESSION,
         "A part of a whole configuration (JSON, `docs/architecture.md`). Parts come in order of their offsets, and each is answered with RESULT: "
-        "MISSING until all are there; then the configuration is checked as a whole and tried.",
+        "MISSING until all are there; then the configuration is checked as a whole and tried, see *The conversation on a wired line*, which also tells the largest `data`. "
+        "A part without data is not taken. Other `total` or `crc`, or another id, begin anew.",
         {
             "id": "number of the command, the same in all parts",
             "offset": "place of `data` in the configuration; beyond what has come so far it is not taken",
-            "total": "bytes of the whole configuration",
+            "total": "bytes of the whole configuration; a node has room for 4076",
             "crc": "CRC-32 of the whole configuration",
             "data": "the part",
         },

@@ -78,7 +78,7 @@ VOCABULARIES: dict[str, tuple[str, dict[str, str]]] = {
             "LAMP_FAILURE": "the lamp takes no power although it is on | power in 0.1 W",
             "DIMMING_FAILURE": "the lamp takes another power than its level wants | power in 0.1 W",
             "CLEARED": "a failure is over | its EVENT code",
-            "CRASH": "a task, or the whole node, crashed | how many in a row; a second one below 0 stands for the place in the code",
+            "CRASH": 'a task, or the whole node, crashed | how many in a row; a second EVENT, below 0, tells where: -1 - the low 15 bits of the CRC-32 of the last line of the traceback that names a file (`File "…", line …, in …`, without spaces in front), so that crashes in one place are known as such',
             "SAFE_MODE": "safe mode | 1 entered, 0 left",
             "CONFIG_ROLLED_BACK": "a new configuration did not prove itself | low 16 bits of its CRC-32, signed",
             "BAD_CONFIG": "some of the configuration can't be used, and its defaults are | how many values",
@@ -116,7 +116,7 @@ REASONS = {
     "long": "more bytes than a frame may have",
     "range": "a number that its field can't have; to be written: one that its place can't hold",
     "coding": "a body that says the same as a shorter or plainer one: see *The one way to write*",
-    "form": "a difference where only a whole body belongs",
+    "form": "a difference where only a whole body belongs: on a wired line; an EVENT or a BATCH",
     "header": "to be written: a kind, an address or a version that the header can't hold",
     "version": "a sealed frame where a clear one belongs, or the other way round, or a version to come",
     "cobs": "serial: not COBS",
@@ -135,7 +135,7 @@ REASONS = {
     "gap": "group frames: a key of a day whose chain was not announced",
     "chain": "group frames: not a key of the chain",
     # Counted, never raised.
-    "undisclosed": "counted of held group frames: their key never came",
+    "undisclosed": "counted of held group frames: their key never came, or too many pairs of kind and interval waited",
     "displaced": "counted of group frames: more than four of a kind in an interval",
     "unconfirmed": "counted: an \"on\" that TESLA did not confirm was taken back",
 }  # fmt: skip
