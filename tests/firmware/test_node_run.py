@@ -454,3 +454,18 @@ def with_driver(app: Path, folder: Path, source: str) -> Path:
     copy = copy_of(app, folder)
     (copy / "drivers" / "odd.py").write_text(source)
     return copy
+
+
+def test_the_microphone_is_heard_for_minutes_on_end(node_app: Path) -> None:
+    """With real samples, beside all the other sensors: nothing is missed, and each report has its levels."""
+    with Street(1, app=node_app, clock=VirtualClock(NIGHT), report_s=30, heap="224K") as street:
+        host = Host(street[0])
+        street.run_for(185)
+        host.send(schema.QUERY, [schema.QUERY_HEALTH])
+        street.run_for(1)
+        reports = host.reports()
+        assert len(reports) == 6
+        assert all(300 < report["leq"] < 900 and report["l90"] < report["lmax"] for report in reports)
+        health = host.last(schema.HEALTH)
+        assert (health["sensor_errors"], health["crashes"]) == (0, 0)
+        assert health["heap_low"] > 224 * 1024 // 5, "less than a fifth of the heap was free with sound flowing"

@@ -112,9 +112,7 @@ class Pin:
         if x is None:
             return simlink.ask(_PIN_READ, self.sim_id)
         level = 3 if x else 2
-        if _levels[self.sim_id] == level:  # it changes nothing
-            simlink.tell(_PIN_WRITE, self.sim_id, level & 1)
-        else:
+        if _levels[self.sim_id] != level:  # else it changes nothing
             _levels[self.sim_id] = level
             simlink.post(_PIN_WRITE, self.sim_id, level & 1)
 

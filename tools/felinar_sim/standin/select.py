@@ -53,15 +53,15 @@ class poll:
         n = self._scan()
         if n:
             return n
-        if timeout == 0:
-            if not simlink.stale():
-                return 0
-            simlink.ask(_SYNC)
-            return self._scan()
         sources = _IRQ
         for e in self._entries:
             if e[1] & POLLIN:
                 sources |= e[3]
+        if timeout == 0:
+            if not simlink.stale(sources):
+                return 0
+            simlink.ask(_SYNC)
+            return self._scan()
         until = -1 if timeout < 0 else simlink.uptime() + int(timeout * 1000)
         while True:
             simlink.wait(until, sources)

@@ -122,10 +122,10 @@ def uptime():
     return now + cost
 
 
-def stale():
-    """Whether so much time has passed since the last answer that the simulator may know of more input."""
+def stale(sources):
+    """Whether so much time has passed since the last answer that the simulator may know of more input from these."""
     t = uptime()
-    return t > free and t - now > _LEAD
+    return t - now > _LEAD and (t > free or sources & _POLLED)
 
 
 def spend(us):
