@@ -42,6 +42,9 @@ def _call(name: str, args: list) -> object:
     if name == "unkeep":  # payload, session boot, expected seq
         boot, seq, lag, body = kept.unpack_lag(bytes.fromhex(args[0]), args[1], args[2])
         return [boot, seq, lag, _hex(body)]
+    if name == "unkeep whole":  # payload, session boot, expected seq
+        boot, seq, body = kept.unpack(bytes.fromhex(args[0]), args[1], args[2])
+        return [boot, seq, _hex(body)]
     if name == "line":  # data
         return _hex(serial.encode(bytes.fromhex(args[0])))
     if name == "deframe":  # limit, chunks

@@ -129,6 +129,8 @@ MARK_BITS = {"number": "0", "missing": "10", "under": "110", "over": "111"}
 def mark_of(value: Step, field: tuple[Any, ...]) -> str:
     if value is None:
         return "missing"
+    if not isinstance(value, (int, str)) or isinstance(value, bool):
+        raise Refused("type")
     if isinstance(value, str):
         if value not in ("under", "over"):
             raise Refused("type")
@@ -470,6 +472,13 @@ def unkeep(payload: str, session_boot: int, expect: int) -> list[Any]:
     return [boot, expect - back, lag, data[size:].hex()]
 
 
+def unkeep_whole(payload: str, session_boot: int, expect: int) -> list[Any]:
+    boot, seq, lag, body = unkeep(payload, session_boot, expect)
+    if lag:
+        raise Refused("form")
+    return [boot, seq, body]
+
+
 # The serial line
 
 
@@ -564,7 +573,7 @@ def write_layout(layout: str, values: list[Any]) -> str:
     out = ""
     for (_, code), value in zip(fields, values, strict=True):
         if size := SIZES.get(code.lower()):
-            if not isinstance(value, int):
+            if not isinstance(value, int) or isinstance(value, bool):
                 raise Refused("type")
             low = -(256**size) // 2 if code.islower() else 0
             if not low <= value < low + 256**size:
@@ -609,6 +618,7 @@ CALLS = {
     "unpack": unpack,
     "keep": keep,
     "unkeep": unkeep,
+    "unkeep whole": unkeep_whole,
     "expected": expected_seq,
     "core": write_layout,
     "uncore": read_layout,

@@ -14,16 +14,13 @@ from typing import Any
 from felinar_wire import core, frame, schema, serial
 
 from tests.protocol import calls
+from tests.protocol.body_vectors import sections, spoilt_batches, vector
 
 ROOT = Path(__file__).resolve().parents[2]
 R = schema.REPORT
 PLAIN = [
     90000000, 86400, 299, 42, 51, 91, 445, 76, 1, 78, 856, 10089, 523, 686, 550, 505, 469, 1, 60, 245, 704381, 12049, -100, 0,
 ]  # fmt: skip
-
-
-def vector(about: str, name: str, *args: Any) -> dict[str, Any]:
-    return {"about": about, "call": name, "args": list(args), **calls.call(name, list(args))}
 
 
 def there_and_back(
@@ -73,12 +70,18 @@ def messages() -> list[dict[str, Any]]:
             vector("CRC of the base fields", "crc", kind),
         ]
     out.append(vector("CRC of a batch", "crc", schema.BATCH))
-    out += [vector(f"a kind that there is not: {kind}", "decode", kind, "00", None, 0) for kind in (1, 63, 64)]
+    for kind in (schema.BATCH, schema.CONFIG_PART, core.BEACON, 63, 64):
+        out.append(vector(f"a kind that is no message of bits: {kind}", "decode", kind, "00", None, 0))
+        out.append(vector(f"a kind that is no message of bits: {kind}", "encode", kind, [], None, 0))
     out += [
         vector("marks told although none is special", "decode", schema.QUERY, "80", None, 0),
         vector("padding that is not zero", "decode", schema.QUERY, "01", None, 0),
         vector("a number beyond the span of its bits", "decode", schema.LAMP_SET, "0000ff000000000000", None, 0),
         vector("text is no value", "encode", schema.QUERY, ["other"], None, 0),
+        vector("true is no value", "encode", schema.QUERY, [True], None, 0),
+        vector("nor is it beside a missing one", "encode", schema.LAMP_SET, [1, True, None, 3, 4, 5], None, 0),
+        vector("lag says nothing without an old report", "encode", R, PLAIN, None, 9),
+        vector("lag says nothing without an old report", "decode", schema.QUERY, "08", None, 9),
     ]
     return out
 
@@ -126,8 +129,8 @@ def forms() -> list[dict[str, Any]]:
         ("twelve with gaps", 12, [0, 1, 2, 4, 5, 6, 30, 31, 287, 288, 289, 290]),
         ("twelve at dusk", 64, list(range(1 << 20, (1 << 20) + 12))),
     ):
-        batch = [[seq, rows[start + i]] for i, seq in enumerate(seqs)]
-        out.append(written := vector(f"batch: {about}", "batch", batch))
+        told = [[seq, rows[start + i]] for i, seq in enumerate(seqs)]
+        out.append(written := vector(f"batch: {about}", "batch", told))
         out.append(vector(f"batch: {about}", "unbatch", written["result"], seqs[0]))
     mixed = [[1, PLAIN], [2, gone], [3, back], [4, later], [5, [None] * len(PLAIN)]]
     out.append(written := vector("batch: values go missing and come back", "batch", mixed))
@@ -139,8 +142,17 @@ def forms() -> list[dict[str, Any]]:
         vector("batch: a gap too long", "batch", [[2, PLAIN], [259, PLAIN]]),
         vector("batch: cut", "unbatch", written["result"][:-2], 1),
         vector("batch: a byte too many", "unbatch", written["result"] + "00", 1),
+        vector("batch: 256 reports", "batch", [[seq, []] for seq in range(256)]),
+        vector("batch: 255 reports without values", "batch", [[seq, []] for seq in range(255)]),
+        vector("batch: values before order", "batch", [[2, PLAIN], [2, PLAIN[1:]]]),
+        vector("batch: type before order", "batch", [[2, PLAIN], [2, [*PLAIN[:-1], True]]]),
+        vector("batch: the first report before the next", "batch", [[2, [*PLAIN[:-1], True]], [2, []]]),
+        vector("batch: order before what comes behind", "batch", [[2, PLAIN], [2, PLAIN], [3, []]]),
     ]
-    return out
+    last = (1 << 30) - 1
+    out.append(written := vector("batch: seq reaches 2^30 on the way", "batch", [[last, PLAIN], [last + 5, later]]))
+    out.append(vector("batch: seq reaches 2^30 on the way", "unbatch", written["result"], last))
+    return out + spoilt_batches() + sections()
 
 
 def frames() -> list[dict[str, Any]]:
@@ -154,6 +166,9 @@ def frames() -> list[dict[str, Any]]:
         ("too long", (0, 1, 2, "aa" * 251, 1)),
         ("an address too large", (0, 65536, 2, "", 0)),
         ("a kind too large", (64, 1, 2, "", 0)),
+        ("a kind too large, and too long", (64, 1, 2, "aa" * 251, 0)),
+        ("a version too large", (0, 1, 2, "", 4)),
+        ("an address below zero", (0, -1, 2, "", 0)),
     ):
         out.append(written := vector(about, "pack", *args))
         if "result" in written:
@@ -179,6 +194,10 @@ def frames() -> list[dict[str, Any]]:
         ("the largest", (65535, (1 << 30) - 1, 0, "", 0, 15)),
         ("a seq too large", (0, 1 << 30, 0, "", 0, 0)),
         ("a lag too large", (0, 1, 0, "", 0, 16)),
+        ("a seq below zero", (5, -1, 5, "", 0, 0)),
+        ("a boot below zero", (-1, 1, 5, "", 0, 0)),
+        ("a boot too large", (65536, 1, 5, "", 0, 0)),
+        ("a lag below zero", (5, 1, 5, "", 0, -1)),
     ):
         out.append(written := vector(about, "keep", *args))
         if "result" in written:
@@ -189,6 +208,14 @@ def frames() -> list[dict[str, Any]]:
         vector("seven bytes where one would do", "unkeep", "f0000500000064", 5, 100),
         vector("three bytes where one would do", "unkeep", "e00001", 5, 100),
         vector("a seq below zero", "unkeep", "d0", 5, 3),
+        vector("a seq too large", "unkeep", "f0000640000000", 5, 0),
+        vector("cut short, though another form would do", "unkeep", "f00005000000", 5, 0),
+        vector("another form, though the seq is below zero", "unkeep", "e00005", 5, 3),
+        vector("a whole body where one belongs", "unkeep whole", "00aabb", 5, 7),
+        vector("a difference where a whole body belongs", "unkeep whole", "01aabb", 5, 7),
+        vector("another form, though it is a difference", "unkeep whole", "e10001aabb", 5, 7),
+        vector("a seq below zero, though it is a difference", "unkeep whole", "d1", 5, 3),
+        vector("no identity", "unkeep whole", "", 5, 0),
         vector("the expected seq at a counter", "expected", 4003, 7),
     ]
     return out
@@ -221,6 +248,8 @@ def frozen() -> list[dict[str, Any]]:
         vector("a number below its bytes", "core", "a b", [-129]),
         vector("a key too short", "core", "a 16", ["00" * 15]),
         vector("bytes where a number belongs", "core", "a B", ["00"]),
+        vector("true where a number belongs", "core", "a B", [True]),
+        vector("true where bytes belong", "core", "a *", [True]),
         vector("a number where bytes belong", "core", "a *", [1]),
     ]
     return out
@@ -254,6 +283,12 @@ def lines() -> list[dict[str, Any]]:
         ("too short for a CRC", 20, [b"\3ab\0"]),
         ("as long as the limit", 7, [good]),
         ("longer than the limit", 6, [good]),
+        ("a piece that its COBS lets through, but not its data", 250, [serial.encode(bytes(251)), good]),
+        ("the same with a wrong CRC", 250, [b"\1" * 256 + b"\0" + good]),
+        ("a piece too long, with a wrong CRC", 6, [flipped + b"\0", serial.encode(b"end")]),
+        ("a piece too long that goes on", 6, [b"x" * 12, b"x" * 3]),
+        ("as long as may be, and no end yet", 6, [b"x" * 11]),
+        ("a good one that has no zero yet", 7, [good[:-1]]),
         ("a flood is dropped without being held", 6, [b"x" * 100, b"x" * 100 + b"\0" + serial.encode(b"end")]),
     ):
         out.append(vector(about, "deframe", limit, [chunk.hex() for chunk in chunks]))

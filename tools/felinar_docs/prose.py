@@ -92,7 +92,7 @@ MESSAGES = {
             "erases": "how often each block of the outbox has been erased, ever",
             "switches": "times that the relay has switched, ever",
             "lamp_h": "hours that the lamp has been lit, ever",
-            "crashes": "crashes of the whole node in a row before this boot (0 again after a calm hour), and of its tasks since",
+            "crashes": "crashes of the whole node in a row before this boot (a boot that lasts ten minutes ends the row), and of its tasks in this one",
             "safe": "1 in safe mode",
             "config": "low 16 bits of the CRC-32 of the JSON of the configuration in force, one on trial included",
             "trial": "1 while the configuration in force is on trial, see CONFIG_PART",
@@ -237,8 +237,8 @@ MESSAGES = {
     "GROUP_LAMP": Message(
         GROUP,
         "readable by all; a zone tag of 8 bytes in its body, and a TESLA tag of 8 bytes behind it",
-        'What all lamps of a group are to do: LAMP_SET in whole bytes; not answered. An "on" may act twice over, at once and when it is verified: the second time it is only confirmed '
-        "(see *Fail lit*). Another frame with an id that has acted does nothing.",
+        'What all lamps of a group are to do: LAMP_SET in whole bytes; not answered. An "on" that has acted at once is only '
+        "confirmed when it is verified, see *Fail lit*. Another frame with an id that has acted does nothing.",
         {
             "id": "number of the command, by which a repeat is known",
             "mode": "MODE_*",
