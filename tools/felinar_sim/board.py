@@ -168,6 +168,7 @@ class Board:
         self._wdt_us = 0
         self._wdt_due: int | None = None
         self._wdt_timer: Timer | None = None
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._handlers = self._table()
         for entry, part in self.parts:
             self.fit(entry, part)
@@ -397,8 +398,8 @@ class Board:
 
     def _serve(self) -> None:
         """Virtual time: carry out the program's requests until it has to wait for a later moment."""
-        clock = self.clock
-        assert isinstance(clock, VirtualClock)
+        clock = self._virtual
+        assert clock is not None
         link = self._link
         while link is not None and self._link is link:
             try:
@@ -457,8 +458,8 @@ class Board:
 
     def _answer(self, answer: Answer, now: int) -> bool:
         took = answer.took_us
-        clock = self.clock
-        if isinstance(clock, VirtualClock):
+        clock = self._virtual
+        if clock is not None:
             # A program that only asks must get on: what took no time is charged together, a microsecond each.
             self._asked = 0 if took else self._asked + 1
             if self._asked == _ASKED_MOST:
@@ -482,21 +483,21 @@ class Board:
         assert self._link is not None
         now = self.clock.now_us
         self._up_us = self._uptime(now)
-        if answer.data or answer.status:
-            self.trace.answer(answer.status, answer.data)
+        status, data, _ = answer
+        if data or status:
+            self.trace.answer(status, data)
         flags = self.console.flags()
         for number, port in self.i2s.items():
             if port.available(now):
                 flags |= _I2S << number
         for number, uart in self.uarts.items():
-            if uart.ready(now):
+            if uart.used and uart.ready(now):
                 flags |= _UART << (number - 1)
         if self.pins.irq_pending:
             flags |= _IRQ
-        free = 0
-        if isinstance(self.clock, VirtualClock):
-            free = self._uptime(min(self.clock.horizon(), now + _ALONE_MOST_US))
-        return self._link.answer(self._up_us, answer.status, flags, answer.data, free)
+        clock = self._virtual
+        free = 0 if clock is None else self._uptime(min(clock.horizon(), now + _ALONE_MOST_US))
+        return self._link.answer(self._up_us, status, flags, data, free)
 
     # Waiting
 
@@ -507,9 +508,9 @@ class Board:
         until = None if frame.a < 0 else self._world(frame.a)
         if until is not None and until <= now:
             return DONE
-        clock = self.clock
+        clock = self._virtual
         polled = frame.b & _POLLED
-        if isinstance(clock, VirtualClock) and until is not None and not polled and until <= clock.horizon():
+        if clock is not None and until is not None and not polled and until <= clock.horizon():
             clock.now_us = until
             return DONE
         self._park(_Waiting(frame, frame.b), until, now)

@@ -110,7 +110,8 @@ class VirtualClock:
 
     def horizon(self) -> int:
         """The last moment up to which the board that runs may go on without anything else being due first."""
-        return min(self._agenda.next_us() - 1, self._limit)
+        due = self._agenda.next_us() - 1
+        return due if due < self._limit else self._limit
 
     def run_until(self, when_us: int) -> None:
         with self.lock:

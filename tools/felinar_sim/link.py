@@ -156,9 +156,10 @@ class Link:
     def wait_next(self, hang_s: float) -> Frame | None:
         """The next request, waiting for it; None when the board's process has ended. Raises Hung after hang_s seconds."""
         while True:
-            frame = self._parse()
-            if frame is not None:
-                return frame
+            if self._buffer:
+                frame = self._parse()
+                if frame is not None:
+                    return frame
             if not self._poll.poll(hang_s * 1000):
                 raise Hung(f"no request for {hang_s:g} s")
             if not self._fill():
@@ -182,6 +183,9 @@ class Link:
         if len(buffer) < 24:
             return None
         op, arg, taken, length, cost, b, a = _REQUEST.unpack_from(buffer)
+        if not length:
+            self._buffer = buffer[24:]
+            return Frame(op, arg, taken, cost, a, b, b"")
         end = 24 + length
         if len(buffer) < end:
             return None

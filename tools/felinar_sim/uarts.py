@@ -29,6 +29,11 @@ class Uart:
         self._buffer.clear()
         return DONE
 
+    @property
+    def used(self) -> bool:
+        """Whether bytes can come, or have come."""
+        return self._connected or bool(self._buffer)
+
     def release(self) -> None:
         """A reset: the port is closed."""
         self._connected = False
