@@ -200,7 +200,10 @@ class Listener:
         body, tag = rest[:-8], rest[-8:]
         front = nonce(kind, address, counter, 1)
         frame = (counter, front + body, tag)
-        number, frames = self.held.get((n, kind), (0, []))
+        number, frames = self.held.setdefault((n, kind), (0, []))
+        if len(self.held) > 16:
+            for _ in self.held.pop(min(self.held))[1]:
+                self.count("undisclosed")
         if counter <= self.last[address] or frame in frames:
             raise Refused("replay")
         events = [] if kind == GROUP_LAMP else self.learn(n - 2, body[:16])
@@ -219,10 +222,8 @@ class Listener:
             place = self.random16() % (number + 1)
             if place < 4:
                 frames[place] = frame
-        self.held[n, kind] = (number + 1, frames)
-        if len(self.held) > 16:
-            for _ in self.held.pop(min(self.held))[1]:
-                self.count("undisclosed")
+        if (n, kind) in self.held:  # else it was its own pair that was taken out
+            self.held[n, kind] = (number + 1, frames)
         return events
 
     def learn(self, m: int, key: bytes) -> list[list[Any]]:
@@ -261,14 +262,15 @@ class Listener:
                 events.append(["verified", kind, address, counter, body.hex()])
         return events
 
-    def take_back(self, now: int) -> bool:
-        """Whether an "on" that acted at once has to be taken back now."""
+    def look(self, now: int) -> list[Any] | None:
+        """The event of an "on" that acted at once and has to be taken back now."""
         if self.waiting_on is None or now < (self.waiting_on[0] // 256 + 5) * INTERVAL:
-            return False
+            return None
+        counter, message, _ = self.waiting_on
         self.waiting_on = None
         self.barred_until = now + 3600_000
         self.count("unconfirmed")
-        return True
+        return ["take back", GROUP_LAMP, int.from_bytes(message[1:3], "big"), counter, message[13:].hex()]
 
 
 # HSS/LMS, RFC 8554

@@ -19,6 +19,8 @@ from felinar_wire.aes import Ccm, cmac, derive
 from felinar_wire.hmac import hmac
 from felinar_wire.session import Session, nonce
 
+from tests.protocol.group_vectors import lessons
+
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 NONCE = (
     "header byte 0 (64 | kind) | address (16) | counter (32) | CRC of the message (16) | four zero bytes, big-endian"
@@ -55,7 +57,8 @@ def frames() -> dict[str, Any]:
     return {
         "about": "Sealed frames of classes 0, 1 and 3. AES-128-CCM without associated data; frame = header byte 0 | "
         "address (16) | counter's low 16 bits | ciphertext | tag. The receiver has the session's keys, `top` (highest "
-        "counter accepted) and `seen` (bit i set: top - i was accepted). All values in hex or decimal.",
+        "counter accepted) and `seen` (bit i set: top - i was accepted). The receiver of `received` knows two kinds of message: "
+        "0, with CRC 0x1234, and 16, with CRC 0x4321; every other kind it refuses. All values in hex or decimal.",
         "nonce": NONCE,
         "sealed": sealed,
         "received": received(key, chance),
@@ -246,7 +249,9 @@ def tesla_day() -> dict[str, Any]:
         "first 8 bytes of AES-CMAC(MAC key, nonce | body). A group frame's counter is n << 8 | its number in the "
         "interval; its nonce has the low 32 bits, CRC 1. The host's last key of a day is HMAC-SHA-256(secret, 'tesla' | "
         "day (32)) cut to 16 bytes. `heard` is what a node that listens to addresses 7 and 32769 makes of each frame, in "
-        "this order, from the start given; its random bytes are zeros.",
+        "this order, from the start given; its random bytes are zeros. `lessons` are more such receivers, each from its own "
+        "start, for one rule or two: `random` is what the receiver draws at a step where it draws, and a step with `look` "
+        "is the receiver's look at the time, which may take an 'on' back.",
         "nonce": NONCE,
         "secret": secret.hex(),
         "day": day,
@@ -260,6 +265,7 @@ def tesla_day() -> dict[str, Any]:
             "zone": street,
         },
         "heard": heard,
+        "lessons": lessons(),
     }
 
 

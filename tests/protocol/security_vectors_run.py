@@ -80,12 +80,41 @@ def day(vectors: dict) -> int:
     for address in start["addresses"]:
         node.last[address] = 0
     node.zones[start["zone"]] = unhexlify(vectors["zone_key"])
-    for v in vectors["heard"]:
-        events, refused = outcome(node.receive, unhexlify(v["frame"]), v["now_ms"], v["bound_ms"])
-        assert refused == v.get("refused", ""), v["name"]
-        assert [[w, k, a, c, hexlify(b).decode()] for w, k, a, c, b in events or ()] == v.get("events", []), v["name"]
-        assert counts == v["counts"], v["name"]
-    return len(vectors["heard"])
+    steps = follow(node, vectors["heard"])
+    for lesson in vectors["lessons"]:
+        start = lesson["start"]
+        drawn = [0]
+        node = tesla.Group(
+            tesla.Chain(start["interval"], unhexlify(start["key"])),
+            {},
+            lambda size: drawn[0].to_bytes(size, "big"),  # noqa: B023
+        )
+        for address in start["addresses"]:
+            node.last[address] = 0
+        for address, key in start["zones"].items():
+            node.zones[int(address)] = unhexlify(key)
+        steps += follow(node, lesson["steps"], drawn)
+    return steps
+
+
+def written(event) -> list:
+    what, kind, address, counter, body = event
+    return [what, kind, address, counter, hexlify(body).decode()]
+
+
+def follow(node, steps: list, drawn=None) -> int:
+    for v in steps:
+        if drawn:
+            drawn[0] = v.get("random", 0)
+        if "look" in v:
+            event = node.poll(v["now_ms"])
+            assert (written(event) if event else None) == v["look"], v["name"]
+        else:
+            events, refused = outcome(node.receive, unhexlify(v["frame"]), v["now_ms"], v["bound_ms"])
+            assert refused == v.get("refused", ""), v["name"]
+            assert [written(event) for event in events or ()] == v.get("events", []), v["name"]
+        assert node.counts == v["counts"], v["name"]
+    return len(steps)
 
 
 def signature(v: dict) -> int:

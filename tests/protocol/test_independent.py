@@ -99,13 +99,29 @@ def test_a_day_of_tesla() -> None:
     node = security.Listener(
         start["interval"], unhex(start["key"]), dict.fromkeys(start["addresses"], 0), {start["zone"]: unhex(content["zone_key"])}
     )  # fmt: skip
-    for v in content["heard"]:
-        if "refused" in v:
+    follow(node, content["heard"])
+
+
+def follow(node: security.Listener, steps: list[dict[str, Any]]) -> None:
+    for v in steps:
+        drawn = v.get("random", 0)
+        node.random16 = lambda drawn=drawn: drawn
+        if "look" in v:
+            assert node.look(v["now_ms"]) == v["look"], v["name"]
+        elif "refused" in v:
             with pytest.raises(Refused, match=v["refused"]):
                 node.hear(unhex(v["frame"]), v["now_ms"], v["bound_ms"])
         else:
             assert node.hear(unhex(v["frame"]), v["now_ms"], v["bound_ms"]) == v["events"], v["name"]
         assert node.counts == v["counts"], v["name"]
+
+
+@pytest.mark.parametrize("lesson", load("security_tesla")["lessons"], ids=lambda lesson: lesson["name"])
+def test_lessons_of_tesla(lesson: dict[str, Any]) -> None:
+    start = lesson["start"]
+    zones = {int(address): unhex(key) for address, key in start["zones"].items()}
+    node = security.Listener(start["interval"], unhex(start["key"]), dict.fromkeys(start["addresses"], 0), zones)
+    follow(node, lesson["steps"])
 
 
 def test_signatures() -> None:

@@ -16,7 +16,7 @@ from tests.protocol import security_vectors, security_vectors_run
 from tests.support.micropython import PROTOCOL, environment, interpreter
 
 FOLDER = security_vectors.FOLDER
-COUNTS = [30, 3, 18, 4]
+COUNTS = [30, 3, 90, 4]
 
 
 @pytest.mark.parametrize("name", list(security_vectors.MADE))
