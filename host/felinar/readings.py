@@ -22,6 +22,21 @@ def _fields(history: History = RELEASED) -> dict[str, str]:
 
 
 UNITS: dict[str, str] = _fields()
+DOUBT: dict[str, int] = {
+    field: 1 << bit
+    for bit, fields in (
+        (schema.DOUBT_LIGHT, ("lux",)),
+        (schema.DOUBT_PARTICLES, ("pm1", "pm25", "pm10")),
+        (schema.DOUBT_CO2, ("co2",)),
+        (schema.DOUBT_GAS, ("voc", "nox")),
+        (schema.DOUBT_CLIMATE, ("temp", "rh")),
+        (schema.DOUBT_PRESSURE, ("p",)),
+        (schema.DOUBT_SOUND, ("leq", "lmax", "l10", "l50", "l90")),
+        (schema.DOUBT_POWER, ("power", "energy", "mv")),
+    )
+    for field in fields
+}
+"""The bit of a report's `doubt` that says: this value is there, but not to be trusted (fog, a stuck sensor, too few readings)."""
 FIELDS: tuple[str, ...] = tuple(name for name in UNITS if name != "time")
 _SOURCES = {TimeSource.NODE: "node", TimeSource.INFERRED: "inferred", TimeSource.ARRIVAL: "arrival"}
 _EVENTS: dict[int, str] = {

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from felinar import api
 from felinar.durations import ago
-from felinar.readings import FIELDS
+from felinar.readings import DOUBT, FIELDS
 
 _QUIET_S = 120.0
 _HEAD = ("time", "node", "name", "boot", "seq", "time_source")
@@ -35,7 +35,7 @@ def unix(text: str) -> float:
 
 
 def cell(values: dict[str, api.Value] | None, field: str, decimals: int) -> str:
-    """One value: a dash for missing, < and > for what was beyond the range."""
+    """One value: a dash for missing, < and > for what was beyond the range, ? behind one that its node doubts."""
     value = values.get(field) if values else None
     if value is None:
         return "-"
@@ -44,7 +44,9 @@ def cell(values: dict[str, api.Value] | None, field: str, decimals: int) -> str:
     if value == "over":
         return ">"
     assert not isinstance(value, str)
-    return f"{value:.{decimals}f}"
+    doubt = values.get("doubt") if values else None
+    mark = "?" if isinstance(doubt, int) and doubt & DOUBT.get(field, 0) else ""
+    return f"{value:.{decimals}f}{mark}"
 
 
 def lamp(values: dict[str, api.Value] | None) -> str:
@@ -123,7 +125,7 @@ def node_table(nodes: Sequence[api.Node], now: float) -> Table:
 
 
 def reading_table(readings: Iterable[api.Reading]) -> Table:
-    """Readings as a table of the common values; missing is a dash, beyond the range < or >."""
+    """Readings as a table of the common values; missing is a dash, beyond the range < or >, doubtful ?."""
     table = Table(header_style="bold")
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("node")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from felinar import api, show
-from felinar.readings import FIELDS, event, physical, reading
+from felinar.readings import DOUBT, FIELDS, event, physical, reading
 from felinar.store import Row, TimeSource
 from felinar_wire import codec, scale, schema
 from hypothesis import given
@@ -108,3 +108,12 @@ def test_an_off_lamp_and_a_plain_line() -> None:
     dark = reading(row(relay=0, dim=0, power=3), "a1")
     assert show.lamp(dark.values) == "off"
     assert show.plain_line(dark).endswith("lamp off, 0.3 W")
+
+
+def test_what_its_node_doubts_is_marked_and_every_field_has_its_bit() -> None:
+    values: dict[str, Any] = {"pm25": 12.34, "temp": 20.0, "doubt": 1 << schema.DOUBT_PARTICLES}
+    assert show.cell(values, "pm25", 1) == "12.3?"
+    assert show.cell(values, "temp", 1) == "20.0"
+    assert show.cell({**values, "doubt": None}, "pm25", 1) == "12.3"
+    assert set(DOUBT) == set(FIELDS) - {"up", "relay", "dim", "rssi", "doubt"}
+    assert set(DOUBT.values()) == {1 << bit for bit in range(8)}

@@ -32,8 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     if given.name not in names():
         parser.error(f"there is no benchmark called {given.name}; there are {', '.join(names())}")
     module = importlib.import_module(f"felinar_bench.{given.name.replace('-', '_')}")
-    figures: list[Figure] = list(module.figures())
-    print("\n".join(one.json() for one in figures) if given.json else table(figures))  # noqa: T201
+    figures: list[Figure] = []
+    for figure in module.figures():
+        figures.append(figure)
+        if given.json:
+            print(figure.json(), flush=True)  # noqa: T201
+        elif sys.stderr.isatty():
+            print(f"{figure.figure} …", file=sys.stderr, flush=True)  # noqa: T201
+    if not given.json:
+        print(table(figures))  # noqa: T201
     return int(given.check and not all(one.met for one in figures))
 
 
