@@ -82,6 +82,11 @@ def test_every_message_stands_there() -> None:
         assert str(schema.crc(kind)) in text
 
 
+def test_every_field_of_a_report_has_a_rule() -> None:
+    """The page says so, and a batch, which has a parameter for each column, needs it."""
+    assert all(of[6] for of in schema.fields(schema.REPORT))
+
+
 def test_a_new_field_needs_prose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_crcs", {})
     table = schema.TABLE[schema.ACK]
