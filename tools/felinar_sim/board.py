@@ -36,6 +36,7 @@ from felinar_sim.flash import (
 )
 from felinar_sim.link import DONE, POSTS, Answer, Exit, Frame, Hung, Link, Op, Source
 from felinar_sim.pins import Pins
+from felinar_sim.spi import SpiBuses, SpiPart
 from felinar_sim.trace import Log, Trace
 from felinar_sim.uarts import POLL_US, Uart
 
@@ -127,6 +128,7 @@ class Board:
         self.pins = Pins(description.get("pins", {}))
         self.pins.on_irq = lambda: self._wake(_IRQ)
         self.i2c = I2cBuses(self.pins.numbers)
+        self.spi = SpiBuses(self.pins.numbers)
         self.uarts = {1: Uart(), 2: Uart()}
         self.i2s: dict[int, I2sPort] = {}
         self.audio: dict[str, AudioSource] = {}
@@ -186,6 +188,11 @@ class Board:
             self.i2c.bus(bus or "i2c0").chips.append(part)
         if isinstance(part, UartChip):
             self.uarts[int(bus.removeprefix("uart") or 1)].chip = part
+        if isinstance(part, SpiPart):
+            self.spi.fit(bus or "radio", part)
+            self.pins.pulled_up |= part.PULLED_UP
+            self.on_power.append(part.supply)
+            part.connect(self.clock, self.pins)
         if isinstance(part, AudioSource):
             self.audio[bus or "i2s0"] = part
         if isinstance(part, PinListener):
@@ -351,6 +358,7 @@ class Board:
         self.console.power(False)
         self.pins.release(now, hard=not soft)
         self.i2c.release()
+        self.spi.release()
         self.i2s.clear()
         for uart in self.uarts.values():
             uart.release()
@@ -571,6 +579,7 @@ class Board:
             Op.IRQ_TAKE: self.pins.irq_take, Op.PWM: self.pins.pwm, Op.ADC: self.pins.adc,
             Op.COUNTER_SETUP: self.pins.counter_setup, Op.COUNTER_READ: self.pins.counter_read,
             Op.I2C_SETUP: self.i2c.setup, Op.I2C_WRITE: self.i2c.write, Op.I2C_READ: self.i2c.read,
+            Op.SPI_SETUP: self.spi.setup, Op.SPI_TRANSFER: self.spi.transfer,
             Op.I2S_SETUP: self._i2s_setup, Op.I2S_READ: self._i2s_read, Op.I2S_STOP: self._i2s_stop,
             Op.UART_SETUP: self._uart_setup, Op.UART_WRITE: lambda f, now: self.uarts[f.arg].write(f, now),
             Op.UART_READ: self._uart_read, Op.WDT: self._wdt,

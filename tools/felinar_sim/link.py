@@ -67,6 +67,8 @@ class Op(IntEnum):
     RTC_SET = 33
     RTC_READ = 34
     RTC_WRITE = 35
+    SPI_SETUP = 36
+    SPI_TRANSFER = 37
     FLASH_READ = 40
     FLASH_WRITE = 41
     FLASH_ERASE = 42
@@ -78,7 +80,7 @@ class Op(IntEnum):
 POSTS = frozenset(
     {
         Op.EXIT, Op.KBD_INTR, Op.PROBE, Op.PIN_MODE, Op.PIN_WRITE, Op.PIN_IRQ, Op.PWM, Op.COUNTER_SETUP, Op.I2C_SETUP,
-        Op.I2S_SETUP, Op.I2S_STOP, Op.UART_SETUP, Op.WDT, Op.RTC_SET, Op.RTC_WRITE,
+        Op.I2S_SETUP, Op.I2S_STOP, Op.UART_SETUP, Op.SPI_SETUP, Op.WDT, Op.RTC_SET, Op.RTC_WRITE,
     }
 )  # fmt: skip
 

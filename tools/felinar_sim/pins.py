@@ -16,7 +16,7 @@ _UNCHANGED = 255
 class Pins:
     """Pins by GPIO number, known to parts by the name in the board file (`gpio<n>` when it has none).
 
-    A pin that is not driven reads 0 to listeners: the drivers of relay and dimmer have pull-downs.
+    A pin that is not driven reads 0 to listeners (the drivers of relay and dimmer have pull-downs), 1 where a part pulls it up.
     """
 
     def __init__(self, names: Mapping[str, int]) -> None:
@@ -29,6 +29,8 @@ class Pins:
         """Levels that the outside puts on pins, by name: 0, 1, or a function of `now_us`."""
         self.volts: dict[str, float | Callable[[int], float]] = {}
         """Voltages for the ADC, by name, V."""
+        self.pulled_up: set[str] = set()
+        """Pins that a part pulls up: they read 1 to listeners while the board does not drive them."""
         self._mode: dict[int, int] = {}
         self._pull: dict[int, int] = {}
         self._latch: dict[int, int] = {}
@@ -150,11 +152,12 @@ class Pins:
         return level(now) if callable(level) else level
 
     def _update(self, n: int, now: int) -> None:
-        level = self._latch.get(n, 0) if self._mode.get(n) in (_OUT, _OPEN_DRAIN) else 0
-        if level == self._level.get(n, 0):
+        name = self.name(n)
+        rest = 1 if name in self.pulled_up else 0
+        level = self._latch.get(n, 0) if self._mode.get(n) in (_OUT, _OPEN_DRAIN) else rest
+        if level == self._level.get(n, rest):
             return
         self._level[n] = level
-        name = self.name(n)
         for listener in self.listeners:
             listener.pin(name, level, now)
 

@@ -212,6 +212,6 @@ class WDT:
 
 
 def __getattr__(name):
-    if name not in ("PWM", "ADC", "Counter", "Timer", "RTC", "I2S", "UART", "SoftI2C"):
+    if name not in ("PWM", "ADC", "Counter", "Timer", "RTC", "I2S", "UART", "SPI", "SoftI2C"):
         raise AttributeError(name)
     return getattr(__import__("sim" + name.lower()), name)

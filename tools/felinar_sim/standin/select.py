@@ -17,6 +17,7 @@ _POLL = const(3)  # the stream protocol's request to poll
 class poll:
     def __init__(self):
         self._entries = []  # [object, mask wanted, mask ready, source bit]
+        self._sources = _IRQ
 
     def _find(self, obj):
         for e in self._entries:
@@ -29,17 +30,26 @@ class poll:
             e[1] = eventmask
         else:
             self._entries.append([obj, eventmask, 0, getattr(obj, "sim_source", 0)])
+        self._listen()
 
     def modify(self, obj, eventmask):
         e = self._find(obj)
         if not e:
             raise OSError(2)
         e[1] = eventmask
+        self._listen()
 
     def unregister(self, obj):
         e = self._find(obj)
         if e:
             self._entries.remove(e)
+            self._listen()
+
+    def _listen(self):
+        self._sources = _IRQ
+        for e in self._entries:
+            if e[1] & POLLIN:
+                self._sources |= e[3]
 
     def _scan(self):
         n = 0
@@ -53,10 +63,7 @@ class poll:
         n = self._scan()
         if n:
             return n
-        sources = _IRQ
-        for e in self._entries:
-            if e[1] & POLLIN:
-                sources |= e[3]
+        sources = self._sources
         if timeout == 0:
             if not simlink.stale(sources):
                 return 0
@@ -64,8 +71,7 @@ class poll:
             return self._scan()
         until = -1 if timeout < 0 else simlink.uptime() + int(timeout * 1000)
         while True:
-            simlink.wait(until, sources)
-            n = self._scan()
+            n = self._scan() if simlink.wait(until, sources) else 0
             if n or 0 <= until <= simlink.uptime():
                 return n
 
@@ -81,4 +87,5 @@ class poll:
             for e in self._entries:
                 if e[2]:
                     e[1] = 0
+            self._listen()
         return ready

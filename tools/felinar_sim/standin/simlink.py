@@ -140,7 +140,10 @@ def spend(us):
 
 
 def wait(until, sources):
-    """Sleep until uptime `until` (µs, -1: for ever) or until a source has something; runs timers and pin handlers that are due."""
+    """Sleep until uptime `until` (µs, -1: for ever) or until a source has something; runs timers and pin handlers that are due.
+
+    Returns whether a source may have something.
+    """
     global ring_at, ring_end, cost, busy
     for t in timers:
         if until < 0 or t.due < until:
@@ -148,6 +151,8 @@ def wait(until, sources):
     if now + cost < until <= free and not sources & (_POLLED | flags) and not flags & _IRQ:
         cost = until - now
         busy = cost + _LEAD
+        if not timers:
+            return False
     elif ring_at == ring_end:
         ring_at = ring_end = 0
         ask(_WAIT, 0, until, sources, None, ring)
@@ -165,6 +170,7 @@ def wait(until, sources):
             if n in irqs:
                 handler, pin = irqs[n]
                 handler(pin)
+    return True
 
 
 def sleep(us):
