@@ -9,6 +9,8 @@ from felinar_wire.errors import WireError
 from felinar_wire.join import JOIN_ACC, JOIN_REQ
 from felinar_wire.tesla import BEACON, GROUP_LAMP, KEY_DISCLOSE
 
+CHALLENGE = 0x1A
+PROOF = 0x1B
 OTA_FRAGMENT = 0x23
 OTA_PARITY = 0x24
 OTA_MANIFEST = 0x32
@@ -28,24 +30,32 @@ LAYOUT = {
     OTA_STATUS: "update H state B missing H",
     schema.CONFIG_PART: "id H offset H total H crc I data *",
     schema.REKEY: "id H address H key 16",
+    CHALLENGE: "nonce 16",
+    PROOF: "nonce 16 tag 8",
 }
 
 # The first byte of a serial frame says what the rest is; 0 is a node's own frame.
 FRAME = 0
 RX = 1  # bridge: heard; `at` is the bridge's time at the end of the frame
 TX = 2  # host: transmit `data` at that time of the bridge
-TX_DONE = 3  # bridge: done with it; result 0 sent, 1 too late, 2 duty cycle, 3 radio
-CREDIT = 4  # bridge: so much more may be sent to it
-LOG = 5
-HEARTBEAT = 6
+TX_DONE = 3  # bridge: done with it; result 0 sent, 1 too late, 2 duty cycle, 3 radio, 4 host gone, 5 no room
+CREDIT = 4  # bridge: so many more TX fit
+LOG = 5  # bridge
+HEARTBEAT = 6  # bridge: every two seconds, and in answer to PING, then with its id
+BRIDGE_HELLO = 7  # bridge: at its start, and in answer to LISTEN
+LISTEN = 8  # host: hear this from now on
+PING = 9  # host: the bridge falls silent ten seconds after the last one
 BRIDGE = {
     FRAME: "data *",
     RX: "at I rssi h snr b sf B frequency I data *",
     TX: "id H at I sf B frequency I power b data *",
     TX_DONE: "id H result B at I airtime I",
-    CREDIT: "frames B bytes H",
+    CREDIT: "frames B",
     LOG: "level B text *",
-    HEARTBEAT: "up I at I heard I sent I refused I dropped I",
+    HEARTBEAT: "id H up I at I heard I bad I sent I refused I dropped I",
+    BRIDGE_HELLO: "uid 8 major B minor B patch B chip B queue B low I high I dbm b",
+    LISTEN: "sf B frequency I",
+    PING: "id H",
 }
 
 _SIZES = {"b": 1, "h": 2, "i": 4, "*": -1}

@@ -53,7 +53,7 @@ HEARTBEAT = prose.BRIDGE[6]
         (prose.MESSAGES, "ACK", replace(ACK, fields=without(ACK.fields, "base")), "prose.py says nothing of field base of ACK."),
         (prose.MESSAGES, "ACK", replace(ACK, fields=ACK.fields | {"old": ""}), "prose.py speaks of field old of ACK, which is gone."),
         (prose.BRIDGE, 6, None, "prose.py has nothing of serial type 6."),
-        (prose.BRIDGE, 7, HEARTBEAT, "prose.py speaks of serial type 7, which is gone."),
+        (prose.BRIDGE, 70, HEARTBEAT, "prose.py speaks of serial type 70, which is gone."),
         (prose.BRIDGE, 6, replace(HEARTBEAT, fields=without(HEARTBEAT.fields, "at")), "prose.py says nothing of field at of serial type 6."),
         (prose.EXAMPLES, "ACK", (1, 2), "The example of ACK in prose.py has 2 values, and there are 3 fields."),
         (words.VOCABULARIES, "MODE_", ("x", {"AUTO": "", "ON": "", "OFF": ""}), "words.py says nothing of MODE_DIM."),

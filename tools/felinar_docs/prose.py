@@ -304,6 +304,21 @@ MESSAGES = {
             "data": "the part",
         },
     ),
+    "CHALLENGE": Message(
+        DOWN,
+        "in clear, on a wired line alone",
+        "Asks a node on a wired line to prove that it holds its root key. Answered with PROOF; a node without a key answers nothing.",
+        {"nonce": "random, never used twice"},
+    ),
+    "PROOF": Message(
+        UP,
+        "in clear, on a wired line alone; the tag is the proof",
+        "Proves that the node holds its root key.",
+        {
+            "nonce": "of the CHALLENGE",
+            "tag": "first 8 bytes of AES-CMAC(derive(root key, 'prove', ''), nonce | 6 bytes of the chip's uid | address (16 bits))",
+        },
+    ),
     "REKEY": Message(
         DOWN,
         SEALED,
@@ -326,7 +341,7 @@ BRIDGE = {
         {
             "at": "when it ended, in the bridge's time, µs",
             "rssi": "strength, dBm",
-            "snr": "signal to noise, dB",
+            "snr": "signal to noise, 0.25 dB",
             "sf": "spreading factor",
             "frequency": "Hz",
             "data": "the frame",
@@ -351,7 +366,7 @@ BRIDGE = {
         "What became of a TX.",
         {
             "id": "of the TX",
-            "result": "0 sent, 1 too late, 2 the duty cycle is spent, 3 the radio failed",
+            "result": "0 sent, 1 too late, 2 the duty cycle is spent, 3 the radio failed, 4 the host is gone, 5 no room",
             "at": "when it began, in the bridge's time, µs",
             "airtime": "how long it was on the air, µs",
         },
@@ -359,8 +374,8 @@ BRIDGE = {
     4: Message(
         FROM_BRIDGE,
         CABLE,
-        "How much more may be sent to the bridge.",
-        {"frames": "so many serial frames", "bytes": "of so many bytes together"},
+        "How many more TX fit into the bridge's queue; sent at its start and whenever one is done with.",
+        {"frames": "so many"},
     ),
     5: Message(
         FROM_BRIDGE,
@@ -371,15 +386,40 @@ BRIDGE = {
     6: Message(
         FROM_BRIDGE,
         CABLE,
-        "The bridge is alive.",
+        "The bridge is alive: every two seconds, and in answer to PING.",
         {
+            "id": "of the PING, 0 if it is none's answer",
             "up": "uptime, s",
             "at": "the bridge's time, µs",
             "heard": "frames heard since its start",
+            "bad": "frames heard with a wrong CRC since its start",
             "sent": "frames sent since its start",
             "refused": "requests refused since its start",
-            "dropped": "frames dropped since its start, by either side's queue",
+            "dropped": "serial frames dropped since its start",
         },
+    ),
+    7: Message(
+        FROM_BRIDGE,
+        CABLE,
+        "Who the bridge is: at its start, and in answer to LISTEN.",
+        {
+            "uid": "number of its chip, zeros behind",
+            "major": "firmware version",
+            "minor": "firmware version",
+            "patch": "firmware version",
+            "chip": "radio: 1 SX126x, 2 SX127x",
+            "queue": "how many TX fit",
+            "low": "lowest frequency, Hz",
+            "high": "highest frequency, Hz",
+            "dbm": "highest power, dBm",
+        },
+    ),
+    8: Message(TO_BRIDGE, CABLE, "What to hear from now on.", {"sf": "spreading factor", "frequency": "Hz"}),
+    9: Message(
+        TO_BRIDGE,
+        CABLE,
+        "The host is there; a bridge that has heard none for ten seconds sends nothing on the air any more.",
+        {"id": "number that the answering HEARTBEAT has, not 0"},
     ),
 }
 
@@ -414,11 +454,16 @@ EXAMPLES: dict[str | int, tuple[int | str | bytes | None, ...]] = {
     "OTA_STATUS": (3, 1, 12),
     "CONFIG_PART": (4714, 0, 15, 0xCC0148E0, b'{"report_s":60}'),
     "REKEY": (4715, 2, _KEY),
+    "CHALLENGE": (_KEY,),
+    "PROOF": (_KEY, _TAG),
     0: (bytes.fromhex("180005000710"),),
     1: (123456789, -97, 6, 7, 868100000, bytes.fromhex("4000050042")),
     2: (12, 124000000, 7, 869525000, 14, bytes.fromhex("5000050007")),
     3: (12, 0, 124000000, 82176),
-    4: (4, 1000),
+    4: (4,),
     5: (1, b"listening"),
-    6: (86400, 123456789, 4711, 8640, 0, 0),
+    6: (0, 86400, 123456789, 4711, 12, 8640, 0, 0),
+    7: (bytes.fromhex("a1b2c3d400010000"), 0, 1, 0, 1, 8, 863000000, 870000000, 22),
+    8: (7, 868100000),
+    9: (21,),
 }

@@ -1,0 +1,5 @@
+"""The air: who may speak when, as a pure core that lamp node, host planner and simulator share.
+
+`plan` is what both ends know: airtime, the layout of a superframe, sub-bands, the ledger of airtime; `node` is a lamp's
+medium access; `host` plans slots, beacons and what goes down. docs/architecture.md, "The air", says why.
+"""
