@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 TYPINGS := typings/.ready
 DEMO_SECONDS ?= 0
 FUZZ_SECONDS ?= 60
+SOAK_DAYS ?= 31
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz docs lint format clean
+.PHONY: help setup demo test soak fuzz docs lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ demo: $(READY) ## three simulated lamps and the daemon, live; DEMO_SECONDS=60 en
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+soak: $(READY) ## let a node live for a month; SOAK_DAYS=365 for a year
+	SOAK_DAYS=$(SOAK_DAYS) $(BIN)/python -m pytest -n0 --timeout=0 tests/soak
 
 fuzz: $(READY) ## look for bytes that break the wire; FUZZ_SECONDS=600 takes longer
 	$(BIN)/python -m felinar_fuzz --seconds $(FUZZ_SECONDS)

@@ -24,6 +24,7 @@ from tests.firmware.lamp_oracle import Program
 REPORT_S = 300
 HEAP = 224 * 1024
 HOUR = 3600
+_DAY = 86400
 ZONE = "Europe/Bucharest"
 PROGRAMS = [
     Program({"dim": [["23:00", 60], ["05:00", 100]]}, dim=((time(23), 60), (time(5), 100))),
@@ -75,9 +76,21 @@ class Life:
     """
 
     def __init__(
-        self, app: Path, start: datetime, days: int, incidents: list[Incident], *, weather: WeatherSource | None = None
+        self,
+        app: Path,
+        start: datetime,
+        days: int,
+        incidents: list[Incident],
+        *,
+        weather: WeatherSource | None = None,
+        drift_ppm: float = 0.0,
     ) -> None:
         self.start, self.days, self.incidents = start, days, sorted(incidents, key=lambda i: i.at)
+        self._near: dict[int, list[tuple[int, int, Incident]]] = {}  # by day: begin and end in time of the wire
+        for incident in self.incidents:
+            begin, until = lamp_oracle.seconds(incident.at), lamp_oracle.seconds(incident.end)
+            for day in range((begin - HOUR) // _DAY, (until + HOUR) // _DAY + 1):
+                self._near.setdefault(day, []).append((begin, until, incident))
         self.end = start + timedelta(days=days)
         fitted = json.loads((app / "board.json").read_text())["fitted"]
         fitted = [{**entry, "period_ms": 60_000} for entry in fitted if entry.get("bus") != "i2s0"]
@@ -93,7 +106,8 @@ class Life:
         self.clock = VirtualClock(start)
         world = World("soak", zone=ZONE, weather=weather)
         self.street = Street(
-            1, app=app, clock=self.clock, world=world, seed="soak", fitted=fitted, report_s=REPORT_S, heap="224K", config={"lamp": lamp}
+            1, app=app, clock=self.clock, world=world, seed="soak", fitted=fitted, report_s=REPORT_S, config={"lamp": lamp},
+            heap="224K", drift_ppm=drift_ppm,
         )  # fmt: skip
         self.pole = self.street[0]
         self.host = Host(self.pole)
@@ -206,9 +220,8 @@ class Life:
 
     def _without_mains(self, t: int) -> bool:
         """Whether a period ended where there was no mains; a node that has just got it needs some seconds for the time."""
-        for incident in self.incidents:
+        for begin, end, incident in self._near.get(t // _DAY, ()):
             if incident.what == "cut":
-                begin, end = lamp_oracle.seconds(incident.at), lamp_oracle.seconds(incident.end)
                 assert end % REPORT_S < REPORT_S - 30, (
                     "an incident that ends where a period does leaves open what is right"
                 )
@@ -254,8 +267,7 @@ class Life:
 
     def _ordered(self, t: int) -> int | None:
         level = None
-        for incident in self.incidents:
-            begin, end = lamp_oracle.seconds(incident.at), lamp_oracle.seconds(incident.end)
+        for begin, end, incident in self._near.get(t // _DAY, ()):
             if incident.what == "order" and begin <= t < end:
                 mode, given = incident.values[:2]
                 level = {schema.MODE_ON: 100, schema.MODE_OFF: 0, schema.MODE_DIM: given}[mode]
@@ -265,8 +277,7 @@ class Life:
 
     def _upset(self, t: int) -> bool:
         """Whether an order begins or ends about now, or the node has no mains or has just got it."""
-        for incident in self.incidents:
-            begin, end = lamp_oracle.seconds(incident.at), lamp_oracle.seconds(incident.end)
+        for begin, end, incident in self._near.get(t // _DAY, ()):
             if incident.what == "order" and (abs(t - begin) < _SLACK_S or abs(t - end) < _SLACK_S):
                 return True
             if incident.what in ("cut", "brown-out") and begin - _SLACK_S < t < end + 2 * _SLACK_S:
