@@ -60,6 +60,7 @@ package(
         "outbox.py",
         "past.py",
         "period.py",
+        "prove.py",
         "ram.py",
         "sampler.py",
         "schedule.py",

@@ -27,7 +27,7 @@ _SETTLE_S = const(5)  # from the last change of the configuration to the restart
 _ILL = const(6)  # crashes of a task in a row, or records in a row that the flash did not take
 _LIGHT = ("bh1750", "veml7700")  # all that is read in safe mode
 
-_SELDOM = ("config", "console", "past", "schedule", "settings")
+_SELDOM = ("config", "console", "past", "prove", "schedule", "settings")
 
 _running = None
 

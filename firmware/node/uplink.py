@@ -19,6 +19,7 @@ _RESULTS = const(8)  # commands remembered, so that a repeated one does nothing
 _LONGEST_PERIOD = const(86400)
 _SILENT_S = const(300)
 _PART = const(10)  # bytes of CONFIG_PART before its data
+_CHALLENGE = const(0x1A)  # felinar_wire.core, which a node does not load
 
 
 class Uplink:
@@ -109,7 +110,7 @@ class Uplink:
             if address not in (self._app.config.address, _EVERYONE):
                 return
             handler = _HANDLERS.get(kind)
-            if kind == schema.CONFIG_PART and len(payload) > _PART:
+            if kind in (schema.CONFIG_PART, _CHALLENGE) and len(payload) > _PART:
                 values = numbers = (payload,)
             else:
                 values = numbers = codec.decode(kind, payload)
@@ -202,6 +203,11 @@ class Uplink:
         if not self._known(id):
             self._answer(id, self._app.change(payload))
 
+    def _challenge(self, nonce: bytes) -> None:
+        from node import prove
+
+        prove.answer(self, nonce)
+
 
 _HANDLERS = {
     schema.TIME: Uplink._time,
@@ -211,4 +217,5 @@ _HANDLERS = {
     schema.CONFIG: Uplink._config,
     schema.SCHEDULE: Uplink._schedule,
     schema.CONFIG_PART: Uplink._part,
+    _CHALLENGE: Uplink._challenge,
 }

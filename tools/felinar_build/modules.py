@@ -25,6 +25,7 @@ FOR_A_MOMENT = frozenset(
         "node.config",
         "node.console",
         "node.past",
+        "node.prove",
         "node.ram",
         "node.schedule",
         "node.settings",
