@@ -72,7 +72,8 @@ class Day:
 class Life:
     """One pole at Botosani and its host. `run` lets it live; the rest is looked at afterwards.
 
-    Levels of the noise come in blocks of 375 ms, a quarter of a minute at a time, and sensors are read once a minute.
+    Levels of the noise come in blocks of `block_ms` (125, 250 or 375), a quarter of a minute at a time, and sensors are read once
+    a minute.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Life:
         *,
         weather: WeatherSource | None = None,
         drift_ppm: float = 0.0,
+        block_ms: int = 375,
     ) -> None:
         self.start, self.days, self.incidents = start, days, sorted(incidents, key=lambda i: i.at)
         self._near: dict[int, list[tuple[int, int, Incident]]] = {}  # by day: begin and end in time of the wire
@@ -94,7 +96,7 @@ class Life:
         self.end = start + timedelta(days=days)
         fitted = json.loads((app / "board.json").read_text())["fitted"]
         fitted = [{**entry, "period_ms": 60_000} for entry in fitted if entry.get("bus") != "i2s0"]
-        fitted.append({"driver": "levels", "batch": 40, "block_ms": 375})
+        fitted.append({"driver": "levels", "batch": 15_000 // block_ms, "block_ms": block_ms})
         raw = [program.raw for program in PROGRAMS]
         lamp = {
             "on_below_deg": -0.833,
