@@ -24,6 +24,7 @@ _NEEDS = {
     "hlw8012": ("bl0937",),
     "ics43434": ("microphone",),
     "inmp441": ("microphone",),
+    "lora": (),
     "microphone": (),
     "pms5003": ("frames",),
     "pms7003": ("frames", "pms5003"),
@@ -33,6 +34,8 @@ _NEEDS = {
     "sgp41": ("gas_index", "sensirion"),
     "sht4x": ("sensirion",),
     "sps30": ("sensirion",),
+    "sx126x": ("lora",),
+    "sx127x": ("lora",),
     "veml7700": (),
 }
 

@@ -22,11 +22,14 @@ from felinar_sim.chips.lamp import Lamp, LampType
 from felinar_sim.chips.meter import BL0937, HLW8012, Meter, MeterType
 from felinar_sim.chips.microphone import ICS43434, INMP441, Microphone, MicrophoneType
 from felinar_sim.chips.pms import Pms
+from felinar_sim.chips.radio import Emission, LoraRadio, Tuning
 from felinar_sim.chips.scd41 import Scd41
 from felinar_sim.chips.sds011 import Sds011
 from felinar_sim.chips.sgp41 import Sgp41
 from felinar_sim.chips.sht4x import Sht4x
 from felinar_sim.chips.sps30 import Sps30
+from felinar_sim.chips.sx126x import Sx126x
+from felinar_sim.chips.sx127x import Sx127x
 from felinar_sim.chips.veml7700 import Veml7700
 from felinar_sim.conditions import Conditions, Surroundings
 
@@ -35,17 +38,21 @@ __all__ = [
     "Chip",
     "ChipError",
     "Conditions",
+    "Emission",
     "I2cChip",
     "Lamp",
     "LampType",
+    "LoraRadio",
     "Nack",
     "PinListener",
     "PulseSource",
     "PwmListener",
     "Surroundings",
+    "Tuning",
     "UartChip",
     "build",
     "drivers",
+    "radio",
 ]
 
 Entry = Mapping[str, Any]
@@ -117,3 +124,24 @@ def build(entry: Entry, surroundings: Surroundings, *, lamp: Lamp | None = None,
     if builder is None:
         raise ChipError(f"no chip model for driver {name!r}; there are models for {', '.join(drivers())}")
     return builder(entry, surroundings, lamp, f"{seed}/{name}")
+
+
+def radio(about: Entry, pins: Mapping[str, int], *, seed: int | str = 0) -> LoraRadio:
+    """The transceiver that a board has: `about` is the [radio] table of its file, `pins` the numbers of its pins by name.
+
+    Raises ChipError when there is no model for the chip.
+    """
+    chip = str(about.get("chip"))
+    rxen, power_pin = "radio_rxen" in pins, "radio_power" in pins
+    if chip in ("sx1261", "sx1262"):
+        return Sx126x(
+            sx1261=chip == "sx1261",
+            tcxo_mv=about.get("tcxo_mv"),
+            dio2_switch=bool(about.get("dio2_switch")),
+            rxen=rxen,
+            power_pin=power_pin,
+            seed=seed,
+        )
+    if chip in ("sx1276", "sx1277", "sx1278", "sx1279"):
+        return Sx127x(tcxo=bool(about.get("tcxo_mv")), rxen=rxen, power_pin=power_pin, seed=seed)
+    raise ChipError(f"no model of the radio {chip!r}")

@@ -1,0 +1,171 @@
+"""SX1262. Semtech data sheet DS.SX1261-2, rev. 2.1; sections in brackets.
+
+Of the known limitations (15): modulation quality (15.1) and antenna mismatch (15.2) and IQ polarity (15.4) are registers set
+below; the timeout with implicit headers (15.3) cannot occur: headers are explicit and reception has no timeout. The status
+is read off GetIrqStatus: GetStatus right after SetRx is known to upset the chip.
+"""
+
+from time import sleep_us
+
+from micropython import const
+
+from drivers import FAULT, IDENTITY, NACK, TIMEOUT, DriverError
+from drivers.lora import BAD, CAD, RX, TX_DONE, Radio
+
+_STEP_US = const(50)
+_STEPS = const(600)  # 30 ms: a calibration takes 3.5, a TCXO 5
+_SYNC = const(0x0740)
+_TX_DONE = const(0x001)
+_RX_DONE = const(0x002)
+_HEADER = const(0x010)
+_HEADER_ERROR = const(0x020)
+_CRC_ERROR = const(0x040)
+_CAD_DONE = const(0x080)
+_CAD_HIT = const(0x100)
+_DIO1 = const(0x0A3)
+_TCXO = (1600, 1700, 1800, 2200, 2400, 2700, 3000, 3300)  # mV (13.3.6)
+
+
+class Sx126x(Radio):
+    LEAST = -9
+    MOST = 22
+
+    def __init__(self, b, entry):
+        super().__init__(b, entry)
+        self._busy = b.pin("radio_busy", 1)
+
+    def _wait(self) -> None:
+        """Until BUSY is low (8.3.1)."""
+        for _ in range(_STEPS):
+            if not self._busy():
+                return
+            sleep_us(_STEP_US)
+        raise DriverError(TIMEOUT)
+
+    def _do(self, command, more=None) -> None:
+        self._wait()
+        self._cs(0)
+        self._spi.write(command)
+        if more is not None:
+            self._spi.write(more)
+        self._cs(1)
+
+    def _ask(self, command) -> bytearray:
+        """A command of five bytes, and what came back meanwhile."""
+        self._wait()
+        data = self._data
+        self._cs(0)
+        self._spi.write_readinto(command, data)
+        self._cs(1)
+        return data
+
+    def _or(self, register, bits):
+        """Set bits of a register."""
+        data = self._ask(bytes((0x1D, register >> 8, register & 255, 0, 0)))
+        self._do(bytes((0x0D, register >> 8, register & 255, data[4] | bits)))
+
+    async def _start(self):
+        entry = self._entry
+        data = self._ask(b"\x1d\x07\x40\0\0")
+        first = data[4]
+        data = self._ask(b"\x1d\x07\x41\0\0")
+        # The reset value of the sync word (12.1) is the nearest to an identity that there is.
+        if (first, data[4]) != (0x14, 0x24):
+            raise DriverError(NACK if first == data[4] and first in (0, 255) else IDENTITY)
+        self._do(b"\x80\x00")
+        self._do(b"\x96\x01")  # DC-DC
+        tcxo = entry.get("tcxo_mv", 0)
+        if tcxo:
+            trim = 0
+            while trim < 7 and _TCXO[trim] < tcxo:
+                trim += 1
+            self._do(bytes((0x97, trim, 0, 1, 64)))  # stable after 320 x 15.625 us
+        await self._calibrate()
+        if entry.get("dio2_switch"):
+            self._do(b"\x9d\x01")
+        self._do(b"\x8a\x01")  # LoRa
+        self._do(b"\x93\x30")  # after a transmission the oscillator goes on
+        self._do(b"\x8f\x00\x00")
+        self._do(b"\x08\x01\xf3\x00\xa3\x00\x00\x00\x00")  # DIO1: done, header error, CAD
+        self._do(b"\x0d\x08\xac\x96")  # boosted gain (9.6)
+        self._or(0x0889, 0x04)  # 15.1, for all but 500 kHz
+        self._or(0x08D8, 0x1E)  # 15.2
+        self._or(0x0736, 0x04)  # 15.4, IQ not inverted
+
+    async def _calibrate(self):
+        """All blocks, which with a TCXO had failed at power-on (13.3.6)."""
+        self._do(b"\x80\x00")
+        self._do(b"\x07\x00\x00")
+        self._do(b"\x89\x7f")
+        await self._b.sleep_ms(10)
+        data = self._ask(b"\x17\0\0\0\0")
+        if data[2] & 1 or data[3] & 0x7F:
+            raise DriverError(FAULT)
+
+    def _configure(self, hz, sf, dbm):
+        self._do(b"\x98\xd7\xdb" if hz < 900000000 else b"\x98\xe1\xe9")  # image (9.2.1)
+        rf = (hz << 25) // 32000000
+        self._do(bytes((0x86, rf >> 24, rf >> 16 & 255, rf >> 8 & 255, rf & 255)))
+        self._do(b"\x95\x04\x07\x00\x01")  # amplifier for up to 22 dBm (13.1.14)
+        self._do(bytes((0x8E, dbm & 255, 2)))  # ramp of 40 us
+        self._do(bytes((0x8B, sf, 4, 1, 1 if sf > 10 else 0)))
+        self._do(b"\x0d\x07\x40\x14\x24")  # private sync word
+        self._do(bytes((0x88, 1 if sf < 9 else 2, 22 + (sf - 8 if sf > 8 else 0), 10, 0, 0, 0, 0)))  # AN1200.48
+
+    def _standby(self):
+        self._do(b"\x80\x01")
+        self._do(b"\x02\xff\xff")
+
+    def _listen(self):
+        self._do(b"\x8c\x00\x08\x00\xff\x01\x00")
+        self._do(b"\x82\xff\xff\xff")
+
+    def _load(self, data, n):
+        self._do(bytes((0x8C, 0, 8, 0, n, 1, 0)))
+        self._do(b"\x0e\x00", data)
+        self._wait()
+
+    def _send(self):
+        self._do(b"\x83\x00\x00\x00")
+
+    def _detect(self):
+        self._do(b"\xc5")
+
+    def _look(self):
+        data = self._ask(b"\x12\0\0\0\0")
+        if data[3] & _HEADER:
+            self._do(b"\x02\x00\x10")
+            self._heard()
+        mode = data[1] >> 4 & 7
+        return (1 if mode == 5 else 0), data[3] & _DIO1
+
+    def _events(self, at):
+        data = self._ask(b"\x12\0\0\0\0")
+        flags = data[2] << 8 | data[3]
+        self._do(bytes((2, data[2], data[3])))
+        if flags & _HEADER:
+            self._heard()
+        if flags & _TX_DONE:
+            return TX_DONE, at
+        if flags & _CAD_DONE:
+            return CAD, bool(flags & _CAD_HIT)
+        if flags & (_HEADER_ERROR | _CRC_ERROR):
+            return BAD, at
+        if flags & _RX_DONE:
+            data = self._ask(b"\x13\0\0\0\0")
+            n = data[2]
+            start = data[3]
+            data = self._ask(b"\x14\0\0\0\0")
+            rssi = -(data[2] >> 1)
+            snr = data[3] - 256 if data[3] > 127 else data[3]
+            self._wait()
+            self._cs(0)
+            self._spi.write(bytes((0x1E, start, 0)))
+            self._spi.readinto(self._view[:n])
+            self._cs(1)
+            return RX, at, rssi, snr, n
+        return None
+
+
+def open(b, entry):
+    return Sx126x(b, entry)
