@@ -6,8 +6,6 @@ node has these offsets in `join` and `tesla` and does not load this module.
 
 from felinar_wire import schema
 from felinar_wire.errors import WireError
-from felinar_wire.join import JOIN_ACC, JOIN_REQ
-from felinar_wire.tesla import BEACON, GROUP_LAMP, KEY_DISCLOSE
 
 CHALLENGE = 0x1A
 PROOF = 0x1B
@@ -19,11 +17,11 @@ OTA_STATUS = 0x33
 # Field names, each with its code: B, H, I are unsigned numbers of 1, 2, 4 bytes, big-endian, b, h, i signed ones; a number
 # is that many bytes as they are, * all that remain.
 LAYOUT = {
-    JOIN_REQ: "high H schema H boot H tag 8",
-    JOIN_ACC: "time I quarters B random H slot H slot_map B key 16",
-    BEACON: "key 16 slot_map B ms H first H bits *",
-    GROUP_LAMP: "id H mode B level B fade B ttl H reason B zone_tag 8",
-    KEY_DISCLOSE: "key 16 first I next 16",
+    schema.JOIN_REQ: "high H schema H boot H tag 8",
+    schema.JOIN_ACC: "time I quarters B random H slot H slot_map B key 16",
+    schema.BEACON: "key 16 slot_map B ms H first H bits *",
+    schema.GROUP_LAMP: "id H mode B level B fade B ttl H reason B zone_tag 8",
+    schema.KEY_DISCLOSE: "key 16 first I next 16",
     OTA_FRAGMENT: "update H index H data *",
     OTA_PARITY: "update H seed H data *",
     OTA_MANIFEST: "update H part B parts B data *",

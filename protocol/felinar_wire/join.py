@@ -7,13 +7,13 @@ slot (16), slot map (8), TESLA key (16 bytes). Time and random are the host's no
 
 from struct import pack, unpack
 
-from felinar_wire import frame
+from felinar_wire import frame, schema
 from felinar_wire.aes import Ccm, cmac, derive
 from felinar_wire.errors import WireError
 from felinar_wire.session import Session, counted, nonce
 
-JOIN_REQ = 0x30
-JOIN_ACC = 0x31
+JOIN_REQ = schema.JOIN_REQ
+JOIN_ACC = schema.JOIN_ACC
 
 
 def reserve(read, write) -> int:  # type: ignore[no-untyped-def]
@@ -36,10 +36,10 @@ def keys(root: bytes, address: int, counter: int, host_nonce: bytes) -> tuple[by
     return derive(root, b"up", context), derive(root, b"down", context)
 
 
-def request(root: bytes, address: int, counter: int, schema: int, boot: int) -> bytes:
+def request(root: bytes, address: int, counter: int, version: int, boot: int) -> bytes:
     """The JOIN_REQ (19 bytes), the same bytes however often it is repeated."""
     front = nonce(JOIN_REQ, address, counter)
-    body = pack(">HHH", counter >> 16, schema, boot)
+    body = pack(">HHH", counter >> 16, version, boot)
     return front[:3] + front[5:7] + body + cmac(derive(root, b"join", b""), front + body)[:8]
 
 

@@ -26,6 +26,11 @@ HELLO = 0x34
 # Of a frozen layout in whole bytes, which stands in `core` with those of classes 2 and 3; their CRC is 1.
 CONFIG_PART = 0x13
 REKEY = 0x19
+BEACON = 0x20
+GROUP_LAMP = 0x21
+KEY_DISCLOSE = 0x22
+JOIN_REQ = 0x30
+JOIN_ACC = 0x31
 
 # The vocabulary: MODE_AUTO is 0, MODE_ON 1 and so on. A "-" is a number that has no name.
 for _prefix, _names in (

@@ -8,7 +8,7 @@ header has the low 16 bits and the nonce the low 32; the clock gives the rest.
 
 from hashlib import sha256
 
-from felinar_wire import frame
+from felinar_wire import frame, schema
 from felinar_wire.aes import cmac
 from felinar_wire.errors import WireError
 from felinar_wire.session import count, counted, nonce
@@ -18,9 +18,9 @@ DAY = 8640  # intervals of a chain
 SLOTS = 16  # pairs of kind and interval of which frames are held; of three kinds, five intervals fit, flood or not
 
 # Kinds and their bodies; each has a tag of 8 bytes behind it.
-BEACON = 0x20  # key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
-GROUP_LAMP = 0x21  # id (16) | mode (8) | level (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
-KEY_DISCLOSE = 0x22  # key of interval n - 2 | first interval of the next chain (32) | key of the one before it
+BEACON = schema.BEACON  # key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
+GROUP_LAMP = schema.GROUP_LAMP  # id (16) | mode (8) | level (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
+KEY_DISCLOSE = schema.KEY_DISCLOSE  # key of interval n - 2 | first interval of the next chain (32) | key of the one before it
 
 
 def _hash(label: bytes, n: int, key: bytes) -> bytes:

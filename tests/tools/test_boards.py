@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -226,11 +227,14 @@ def test_an_impossible_board_is_refused(tmp_path: Path, old: str, new: str, faul
 
 def test_whatever_a_driver_looks_up_may_stand_in_a_board_file() -> None:
     drivers = BOARDS.parent / "firmware" / "drivers"
-    looked_up = {
-        key
-        for source in [*drivers.glob("*.py"), drivers.parent / "node" / "sampler.py"]
-        for key in re.findall(r"""entry(?:\.get\(|\[)"(\w+)\"""", source.read_text())
-    }
+
+    def keys(sources: Iterable[Path]) -> set[str]:
+        found = (re.findall(r"""entry(?:\.get\(|\[)"(\w+)\"""", source.read_text()) for source in sources)
+        return {key for names in found for key in names}
+
+    radios = {*drivers.glob("sx*.py"), drivers / "lora.py"}
+    assert {"tcxo_mv", "dio2_switch"} <= keys(radios) <= set(board.Radio.__struct_fields__)
+    looked_up = keys({*drivers.glob("*.py"), drivers.parent / "node" / "sampler.py"} - radios)
     assert {"driver", "bus", "address", "period_ms", "dbfs", "fields"} <= looked_up
     assert looked_up <= set(board.Fitted.__struct_fields__)
 

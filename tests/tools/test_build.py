@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +246,19 @@ def test_generated_files_are_checked_and_a_stale_one_fails(monkeypatch: pytest.M
     with pytest.raises(app.BuildError, match=r"page\.md is not up to date"):
         commands._write(path, "new\n", True, "make it")
     assert path.read_text() == "old\n"
+
+
+# Roles
+
+
+def test_a_bridge_carries_its_radio_and_neither_keys_nor_sensors(tmp_path: Path) -> None:
+    out = tmp_path / "bridge"
+    written = app.build(BOARDS / "heltec_v3" / "board.toml", out, mpy=True, role="bridge")
+    places = {str(path.relative_to(out)) for path in written}
+    assert {"main.py", "bridge/modem.mpy", "drivers/sx126x.mpy", "board.json"} <= places
+    assert "bridge" in (out / "main.py").read_text()
+    assert not {place for place in places if re.search(r"aes|session|tesla/key|sps30|outbox|lamp|uplink", place)}
+    with pytest.raises(app.BuildError, match="no radio"):
+        list(app.sources(board.load(SIM), "bridge"))
+    with pytest.raises(app.BuildError, match="there is no role mast"):
+        list(app.sources(board.load(SIM), "mast"))

@@ -21,6 +21,7 @@ _err = Console(stderr=True)
 
 FOLDER = application.ROOT / "boards"
 Board = Annotated[str, typer.Option(help="Board id, a folder in boards/.")]
+Role = Annotated[str, typer.Option(help=f"What the board is to be: {' or '.join(application.ROLES)}.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is not what would be written.")]
 
@@ -31,13 +32,15 @@ def app(
     out: Annotated[Path, typer.Option(help="Folder to write; made anew.")] = Path("build/app"),
     mpy: Annotated[bool, typer.Option("--mpy/--py", help="Compile to .mpy, or copy the sources.")] = True,
     arch: Annotated[str | None, typer.Option(help="mpy-cross architecture; default from the board file.")] = None,
+    role: Role = "lamp",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with files and sizes.")] = False,
 ) -> None:
     """Build the application folder of a board.
 
     Example: python -m felinar_build app --board sim --out build/app
+    Example: python -m felinar_build app --board heltec_v3 --role bridge
     """
-    written = application.build(boards_.find(FOLDER, board), out, mpy=mpy, arch=arch)
+    written = application.build(boards_.find(FOLDER, board), out, mpy=mpy, arch=arch, role=role)
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in written}
     if as_json:
         typer.echo(json.dumps({"board": board, "out": str(out), "bytes": sum(sizes.values()), "files": sizes}))
@@ -49,13 +52,14 @@ def app(
 def sizes(
     board: Board = "sim",
     arch: Annotated[str | None, typer.Option(help="mpy-cross architecture; default from the board file.")] = None,
+    role: Role = "lamp",
     as_json: Json = False,
 ) -> None:
-    """Tell how many bytes of .mpy each module of a board's lamp node takes.
+    """Tell how many bytes of .mpy each module of a board's lamp node, or bridge, takes.
 
     Example: python -m felinar_build sizes --board sim --arch xtensawin
     """
-    found = application.sizes(board, arch)
+    found = application.sizes(board, arch, role)
     total = sum(found.values())
     parts: dict[str, int] = {}
     for place, size in found.items():

@@ -46,12 +46,21 @@ def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
         raise BuildError(f"{source} does not compile for {arch}: {reason[-1] if reason else 'no reason given'}")
 
 
-def sources(board: boards.Board) -> Iterable[tuple[Path, str]]:
-    """Every file that a lamp node on this board loads, as (source, place on the node); main.py is the last.
+ROLES = ("lamp", "bridge")
 
-    These are what main.py imports, directly or not, the drivers of what is fitted, and `modules.LAMP_WIRE_EXTRA`. Raises
-    BuildError for a driver that does not exist and for a module that a node will not have.
+
+def sources(board: boards.Board, role: str = "lamp") -> Iterable[tuple[Path, str]]:
+    """Every file that a lamp node, or a bridge, on this board loads, as (source, place on the node); main.py is the last.
+
+    These are what main.py imports, directly or not, and, of a lamp node, the drivers of what is fitted and
+    `modules.LAMP_WIRE_EXTRA`; of a bridge, its radio's driver. Raises BuildError for a driver that does not exist, for a
+    module that a node will not have, and for a bridge without a radio.
     """
+    if role not in ROLES:
+        raise BuildError(f"there is no role {role}; there are {' and '.join(ROLES)}")
+    if role == "bridge":
+        yield from _bridge(board)
+        return
     missing = [part.driver for part in board.fitted if modules.path_of(f"drivers.{part.driver}") is None]
     if missing:
         raise BuildError(f"board {board.board.id}: there is no driver called {', '.join(missing)} in firmware/drivers")
@@ -65,8 +74,22 @@ def sources(board: boards.Board) -> Iterable[tuple[Path, str]]:
     yield from sorted(((path, modules.place(path)) for path in files), key=lambda item: (item[1] == "main.py", item[1]))
 
 
-def sizes(board: str | boards.Board, arch: str | None = None) -> dict[str, int]:
-    """Bytes of .mpy of each module that a lamp node on this board loads, by its place on the node.
+def _bridge(board: boards.Board) -> Iterable[tuple[Path, str]]:
+    if board.radio is None:
+        raise BuildError(f"board {board.board.id} has no radio, so that it can't be a bridge")
+    roots = ["bridge.main", f"drivers.{board.radio.chip[:5]}x"]
+    try:
+        names = modules.closure(roots)
+    except (modules.ImportFault, SyntaxError) as error:
+        raise BuildError(f"board {board.board.id}: {error}") from error
+    files = {modules.place(path): path for path in map(modules.path_of, names) if path is not None}
+    main = files.pop("bridge/main.py")
+    yield from ((path, place) for place, path in sorted(files.items()))
+    yield main, "main.py"
+
+
+def sizes(board: str | boards.Board, arch: str | None = None, role: str = "lamp") -> dict[str, int]:
+    """Bytes of .mpy of each module that a node of that role on this board loads, by its place on the node.
 
     `board` is an id or a board, `arch` an mpy-cross architecture (default: the board's chip's). main.py goes to the node
     as source; it counts with what it takes compiled.
@@ -76,19 +99,19 @@ def sizes(board: str | boards.Board, arch: str | None = None) -> dict[str, int]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "module.mpy"
-        for source, place in sources(board):
+        for source, place in sources(board, role):
             compile_file(source, target, arch or board.board.arch, place)
             found[place] = target.stat().st_size
     return found
 
 
-def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None) -> list[Path]:
+def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None, role: str = "lamp") -> list[Path]:
     """Write the application of a board into `out` (made anew) and return the files written.
 
     The folder appears whole or not at all: it is filled beside its place and then renamed.
     """
     board = boards.load(board_file)
-    contents = list(sources(board))
+    contents = list(sources(board, role))
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:

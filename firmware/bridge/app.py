@@ -1,0 +1,63 @@
+"""The bridge put together: a radio, a line to the host, and a watchdog that only a bridge with a working radio feeds."""
+
+import asyncio
+from time import ticks_us
+
+import machine
+import micropython
+from drivers import DriverError, lora
+from micropython import const
+from node import board as boards
+from node.line import Line
+
+from bridge.modem import Modem
+
+_STEP_MS = const(2)
+_DOG_MS = const(20000)
+
+
+class HostLine(Line):
+    """A line that carries what bridge and host say to each other, not a node's frames."""
+
+    def _feed(self, data: bytes) -> None:
+        for content in self._deframer.feed(data):
+            self._on_frame(content)
+
+    def send(self, data: bytes) -> None:
+        from felinar_wire import serial
+
+        self._out.write(b"\0" + serial.encode(data))
+
+
+async def run() -> None:
+    """Be a bridge; returns only by an exception."""
+    entry = boards.parse(boards.find("board.json")) or {}
+    board = boards.Board(entry)
+    about = entry["radio"]
+    name = about["chip"][:5] + "x"  # one driver a family: sx126x, sx127x
+    radio = getattr(__import__("drivers." + name), name).open(board, about)
+    dog = machine.WDT(timeout=_DOG_MS)
+    modem = None
+    line = HostLine(board, lambda data: modem and modem.take(data), lambda text: None)
+    modem = Modem(radio, lora, line.send, ticks_us, machine.unique_id(), 1 if name == "sx126x" else 2, radio.MOST)
+    talking = asyncio.create_task(line.run())
+    modem.broken = True
+    while not talking.done():
+        if modem.broken:
+            try:
+                await radio.start()
+            except DriverError:
+                await asyncio.sleep_ms(1000)
+                continue  # the watchdog has the last word
+            modem.broken = False
+            modem.listen()
+            modem.hello()
+        modem.step(board.clock.up() * 1000)
+        dog.feed()
+        await asyncio.sleep_ms(_STEP_MS)
+
+
+def main() -> None:
+    """Run the bridge."""
+    micropython.kbd_intr(-1)
+    asyncio.run(run())
