@@ -345,6 +345,7 @@ class Board:
         now = self.clock.now_us
         self._generation += 1
         self._waiting = None
+        self._wdt_look()  # a soft reset does not end the watchdog
         if self._process is not None and self._link is not None:
             self._process.kill()
             self._process.wait()
@@ -700,17 +701,22 @@ class Board:
         return self.uarts[f.arg].read(f, now)
 
     def _wdt(self, f: Frame, now: int) -> Answer:
-        """arg 1: start with timeout a µs; 0: feed."""
-        if f.arg:
-            self._wdt_us = f.a
-        if self._wdt_us:
-            self._wdt_due = now + self._wdt_us
-            if self._wdt_timer is None:
-                self._wdt_timer = self.clock.at(self._wdt_due, self._wdt_check)
+        """WDT: start with timeout a µs."""
+        self._wdt_us = f.a
+        self._wdt_due = now + self._wdt_us
+        if self._wdt_timer is None:
+            self._wdt_timer = self.clock.at(self._wdt_due, self._wdt_check)
         return DONE
+
+    def _wdt_look(self) -> None:
+        """See whether the program has fed the watchdog."""
+        fed = self._link.fed_us() if self._link is not None else 0
+        if fed and self._wdt_due is not None:
+            self._wdt_due = max(self._wdt_due, self._world(fed) + self._wdt_us)
 
     def _wdt_check(self) -> None:
         self._wdt_timer = None
+        self._wdt_look()
         due = self._wdt_due
         if due is None or not self.powered:
             return

@@ -18,6 +18,9 @@ The board's MicroPython writes *requests* and reads *answers*, little-endian:
 | length | u32: bytes of data behind the header |
 | free | i64: uptime until which nothing else happens in the world, so that the board may wait until then by itself |
 
+The watchdog's food goes another way: the program writes its uptime (i64, µs) into a file that both have open, and the simulator looks
+there when the watchdog is about to bite. So a feed costs no turn, and one right before a hang counts.
+
 Some requests are *posts*: they are carried out in order and have no answer (`POSTS`). Everything else is answered when it is done,
 so the board sleeps in the pipe.
 """
@@ -26,6 +29,7 @@ from __future__ import annotations
 
 import os
 import select
+import tempfile
 from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import NamedTuple
@@ -141,6 +145,8 @@ class Link:
     def __init__(self) -> None:
         self.board_in, self._to = os.pipe()
         self._from, self.board_out = os.pipe()
+        self._food = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the rest)
+        self._food.write(bytes(8))
         self._buffer = b""
         self._poll = select.poll()
         self._poll.register(self._from, select.POLLIN)
@@ -148,6 +154,15 @@ class Link:
     def fileno(self) -> int:
         """The descriptor that becomes readable when the board asks for something."""
         return self._from
+
+    @property
+    def board_food(self) -> int:
+        """The descriptor of the file in which the board says when it fed its watchdog last."""
+        return self._food.fileno()
+
+    def fed_us(self) -> int:
+        """Uptime at which the program fed its watchdog last; 0 not yet."""
+        return int.from_bytes(os.pread(self._food.fileno(), 8, 0), "little")
 
     def started(self) -> None:
         """The board's process has its own copies of its ends: close ours, so that its death is seen."""
@@ -220,3 +235,4 @@ class Link:
             if fd >= 0:
                 os.close(fd)
         self.board_in = self.board_out = self._to = self._from = -1
+        self._food.close()

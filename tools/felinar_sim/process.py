@@ -82,6 +82,7 @@ def spawn(folder: Path, link: Link, log: Path, *, heap: str, micropython: str) -
         "TZ": "UTC",
         "FELINAR_SIM_IN": str(link.board_in),
         "FELINAR_SIM_OUT": str(link.board_out),
+        "FELINAR_SIM_FOOD": str(link.board_food),
     }
     with open(log, "ab") as output:
         try:
@@ -89,7 +90,7 @@ def spawn(folder: Path, link: Link, log: Path, *, heap: str, micropython: str) -
                 [micropython, "-X", f"heapsize={heap}", ".standin/simboot.py"],
                 cwd=folder,
                 env=environment,
-                pass_fds=(link.board_in, link.board_out),
+                pass_fds=(link.board_in, link.board_out, link.board_food),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -205,10 +205,10 @@ class WDT:
             raise ValueError
         if timeout <= 0:
             raise ValueError("WDT timeout too short")
-        simlink.post(_WDT, 1, timeout * 1000)
+        simlink.post(_WDT, 0, timeout * 1000)
 
     def feed(self):
-        simlink.tell(_WDT, 0)
+        simlink.feed()
 
 
 def __getattr__(name):

@@ -24,6 +24,7 @@ _ROOM = const(128)  # bytes of data that go out in one piece with their header
 
 _tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write
 _rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto
+_food = open("/dev/fd/" + getenv("FELINAR_SIM_FOOD"), "r+b")
 _request = array("q", (0 for _ in range(3 + _ROOM // 8)))
 _bytes = bytearray_at(addressof(_request), 24 + _ROOM)
 _answer = array("q", (0, 0, 0))
@@ -48,15 +49,16 @@ timers = []  # machine.Timer objects that are running
 irqs = {}  # pin number: (handler, pin)
 
 
-def tell(op, arg=0, a=0, b=0, data=None):
-    """A request that needs no answer, and that nothing can follow from which a wait could be for."""
-    global sent, taken
+def post(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer; the simulator carries it out in order."""
+    global sent, taken, free
     n = 0 if data is None else len(data)
     _request[0] = op | arg << 8 | taken << 16 | n << 32
     _request[1] = cost - sent | b << 32
     _request[2] = a
     sent = cost
     taken = 0
+    free = 0  # who listens out there may do something at once
     try:
         if not n:
             _tx(_bytes, 24)
@@ -70,17 +72,10 @@ def tell(op, arg=0, a=0, b=0, data=None):
         _gone()
 
 
-def post(op, arg=0, a=0, b=0, data=None):
-    """A request that needs no answer; the simulator carries it out in order."""
-    global free
-    tell(op, arg, a, b, data)
-    free = 0  # who listens out there may do something at once
-
-
 def ask(op, arg=0, a=0, b=0, data=None, into=None):
     """A request and its answer: returns the status (0 or an errno); data goes to `into`, its length to `got`."""
     global now, free, cost, busy, sent, flags, got
-    tell(op, arg, a, b, data)
+    post(op, arg, a, b, data)
     if _rx(_answer) != 24:
         _gone()
     cost = sent = 0
@@ -120,6 +115,13 @@ def uptime():
     if cost > busy:
         ask(_SYNC)
     return now + cost
+
+
+def feed():
+    """Feed the watchdog: leave word of it where the simulator looks before the watchdog bites."""
+    _request[0] = uptime()
+    _food.seek(0)
+    _food.write(_bytes, 8)
 
 
 def stale(sources):
