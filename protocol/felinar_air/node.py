@@ -1,0 +1,305 @@
+"""A lamp's medium access: when it may send, what an acknowledgement means, whom to follow when a bridge falls silent.
+
+It does no I/O and knows no keys: `felinar_wire.tesla` says which beacons are genuine. Times are the node's own, in ms
+that neither step nor wrap; `random(n)` gives n random bytes.
+"""
+
+from felinar_wire import batch, codec, kept, schema
+from felinar_wire.errors import WireError
+from felinar_wire.session import count
+from felinar_wire.tesla import acknowledged
+
+from felinar_air.plan import ACKED, CYCLE, GUARD, INTERVAL, TURN, Superframe, air_ms, spread
+
+_SILENT = 65000  # without a verified beacon of it, a bridge is given up
+_FRESH = 25000  # a beacon heard since then: somebody is there
+_DWELL = 21000  # for each spreading factor while nobody is heard
+_SPREAD = 36  # superframes over which nodes come back after a power cut of the city
+_RETRY = 3  # log2 of the superframes over which a join is tried again
+_JOIN = 19  # bytes of a JOIN_REQ
+_REPLY = 22  # bytes of the longest answer to a command
+_FRONT = 9  # bytes of header and tag of a report
+
+
+class Access:
+    """Follow one bridge: `heard` and `verified` for its beacons, `turn` for the own slot, `contend` for what can't wait.
+
+    `slot` is below 0 while the node has none; `joining` says that a JOIN_REQ is to go out when `join` says so. What was
+    not taken, or not done, is counted in `counts`: "stray" (a beacon far from where it should be), "preempted" (the
+    host was speaking), "void" (a slot that the host has planned anew).
+    """
+
+    def __init__(self, address: int, random, counts, factors=(7, 9, 8, 10)) -> None:  # type: ignore[no-untyped-def]
+        """`factors` are the spreading factors to look for a bridge at, first the likeliest."""
+        self.address = address
+        self.counts = counts
+        self.slot = -1
+        self.joining = True
+        self.tries = 0  # JOIN_REQs sent in vain
+        self.quiet = 0  # until then somebody else answers a command
+        self._random = random
+        self._factors = factors
+        self._map = -1
+        self._from = 0  # beacons up to that interval know nothing of the slot
+        self._home = (0, 0)  # (spreading factor, bridge) where the slot is
+        self._other = (0, -_SILENT)  # (bridge, when): another one that was heard
+        self._flight: tuple[int, object] = (0, None)  # (interval, what went out in its slot)
+        self._wide = False  # the slot behind the own one is nobody's
+        self._follow(factors[0], 0, 0)
+
+    def _follow(self, sf: int, bridge: int, now: int) -> None:
+        self.frame = Superframe(sf, bridge)
+        self.timed = False  # has heard a beacon
+        self._off = 0  # own time - host's, by the newest beacon
+        self._since = self._heard = self._alive = now
+        self._free = self._free_n = 0
+        self._held: list[tuple[int, int]] = []  # (counter, offset) of beacons that may be verified yet
+        # By verified beacons: the newest one's interval and offset, an older one's, and what they say of the drift.
+        self._sure = self._sure_off = self._mark = self._mark_off = self._rate = 0
+        self._drift = 100  # ppm that are not known
+
+    # Beacons
+
+    def heard(self, bridge: int, counter: int, body: bytes, began: int) -> None:
+        """A beacon that nobody has verified: address - BEACONS, counter (its interval << 8 | number), when it began.
+
+        As long as the clock is not set any interval that ends in the right eight bits will do. All that it does to a
+        node in a slot is to trim its times within the guard.
+        """
+        frame = self.frame
+        if bridge != frame.bridge:
+            self._other = (bridge, began)
+            if self.timed or not 0 <= bridge < 12:
+                return
+            self._follow(frame.sf, bridge, began)
+            frame = self.frame
+        n = counter >> 8
+        off = began - n * INTERVAL - (body[17] << 8 | body[18])
+        self._heard = began
+        self._held = self._held[-7:]
+        self._held.append((counter, off))
+        if self._sure:
+            if not -GUARD < 2 * (off - self._offset(n)) < GUARD:
+                count(self.counts, "stray")
+                return
+        else:
+            self._off = off
+            if self.slot < 0 or (frame.sf, bridge) != self._home:
+                self.joining = True
+        self._off = off
+        self.timed = True
+        self._free = self._open(body)
+        self._free_n = n
+
+    def _open(self, body: bytes) -> int:
+        """A bit for each slot of a beacon's superframe that is nobody's, position 0 lowest."""
+        out = 0
+        at = ACKED * self.frame.slots
+        for i in range(self.frame.slots):
+            if at + i >> 3 < len(body) - 21 and body[21 + (at + i >> 3)] >> (7 - (at + i & 7)) & 1:
+                out |= 1 << i
+        return out
+
+    def _offset(self, n: int) -> int:
+        return self._sure_off + (n - self._sure) * self._rate // 1600
+
+    def error(self, now: int) -> int:
+        """How many ms slot times may be wrong by; a day when no verified beacon has told any."""
+        if not self._sure:
+            return 86400000
+        return 3 + (abs(now - self._alive) // INTERVAL * self._drift + 99) // 100
+
+    def verified(self, bridge: int, counter: int, body: bytes) -> object:
+        """What was `sent` in the slot that this genuine beacon acknowledges, to be let go of; None when it does not.
+
+        The time is measured by it too, and the drift. Void when the host has planned the slots anew: then the node joins.
+        """
+        frame = self.frame
+        if bridge != frame.bridge:
+            return None
+        n = counter >> 8
+        for held, off in self._held:
+            if held != counter or n < self._sure:
+                continue
+            if not self._sure or n - self._mark > 120:
+                if self._sure:
+                    # From a beacon 120 to 240 intervals ago: 1 ms each is 1 to 2 ppm, and 5 for the temperature.
+                    self._rate = (off - self._mark_off) * 1600 // (n - self._mark)
+                    self._drift = 8
+                self._mark = n
+                self._mark_off = off
+            self._sure = n
+            self._sure_off = off
+            self._alive = off + n * INTERVAL
+        if self.slot < 0 or n <= self._from:
+            return None
+        if body[16] != self._map:
+            self.slot = -1
+            self.joining = True
+            self.tries = 1
+            count(self.counts, "void")
+            return None
+        sent, what = self._flight
+        if n % CYCLE == self.slot // frame.slots:
+            self._wide = self._open(body) >> self.slot % frame.slots + 1 & 1 > 0
+        if what is None or not 0 < n - sent <= ACKED:
+            return None
+        slot = self.slot
+        if slot < (body[19] << 8 | body[20]):
+            slot += CYCLE * frame.slots  # numbers go on behind the cycle's end
+        if not acknowledged(body, self._map, slot):
+            return None
+        self._flight = (0, None)
+        return what
+
+    # Sending
+
+    def joined(self, slot: int, slot_map: int, n: int, now: int) -> None:
+        """A JOIN_ACC has come, made in interval n: this slot of that map, of the bridge that is followed."""
+        self.slot = slot
+        self.joining = False
+        self.tries = 0
+        self._map = slot_map
+        self._from = n
+        self._flight = (0, None)
+        self._wide = False
+        sf, bridge = self._home = (self.frame.sf, self.frame.bridge)
+        self._follow(sf, bridge, now)
+
+    def turn(self, now: int) -> "tuple[int, int, int]":
+        """(when to send, longest frame in bytes, interval to tell `sent`) of the next own slot; (0, 0, 0): none for now.
+
+        The longest frame shrinks as the times become less certain, to 0 when there is no more telling.
+        """
+        frame = self.frame
+        if self.slot < 0 or not self._sure or (frame.sf, frame.bridge) != self._home:
+            return 0, 0, 0
+        begin = frame.start(self.slot % frame.slots)
+        n = (now - self._off - begin - GUARD // 2) // INTERVAL + 1
+        n += (self.slot // frame.slots - n) % CYCLE
+        at = n * INTERVAL + begin + max(self._offset(n), self._off)
+        error = max(self.error(at), GUARD // 2)
+        limit = frame.limit
+        room = frame.slot_ms
+        if self._wide:
+            limit = 246
+            room += room
+        while limit > 0 and air_ms(frame.sf, limit) + 2 * error > room:
+            limit -= 2
+        return at + error, max(limit, 0), n
+
+    def sent(self, n: int, what: object) -> None:
+        """`what` went out in the own slot of interval n; it comes back from `verified`."""
+        self._flight = (n, what)
+
+    def clear(self, now: int, receiving: bool) -> bool:
+        """Whether a planned transmission may begin: not while the host speaks, nor while another answers it."""
+        if not receiving and now >= self.quiet:
+            return True
+        count(self.counts, "preempted")
+        return False
+
+    def overheard(self, now: int) -> None:
+        """A unicast frame for somebody else ended: leave the air to the answer."""
+        self.quiet = now + TURN + air_ms(self.frame.sf, _REPLY) + TURN
+
+    def _below(self, n: int) -> int:
+        return int.from_bytes(self._random(3), "big") % n
+
+    def contend(self, now: int, size: int, width: int = 0) -> int:
+        """When to try a frame of `size` bytes at random times (with channel-activity detection); 0: no beacon yet.
+
+        In one of the next 1 << width superframes, in their times of contention and, for nodes without a slot, in
+        slots that are nobody's.
+        """
+        if not self.timed:
+            return 0
+        air = air_ms(self.frame.sf, size) + 1
+        begin = self.frame.first
+        now += TURN - self._off
+        n = (now - begin) // INTERVAL
+        if width:
+            n += self._below(1 << width)
+        while True:
+            parts = []
+            total = 0
+            free = self._free if n == self._free_n and self.slot < 0 else 0
+            for a, b in self.frame.windows(free):
+                a = max(a, now - n * INTERVAL)
+                if b - air > a:
+                    parts.append((a, b - air - a))
+                    total += b - air - a
+            if total:
+                break
+            n += 1
+        total = self._below(total)
+        for a, room in parts:
+            if total < room:
+                return n * INTERVAL + a + total + self._off
+            total -= room
+        return 0
+
+    def join(self, now: int) -> int:
+        """When to send the JOIN_REQ (again); 0: not yet, there is no beacon. Count `tries` up with each that was sent.
+
+        The first goes out at once, for the lamp that is alone. The next ones wait for a time that follows from the
+        address, as many may have come back together; later ones for a random one.
+        """
+        if self.tries == 1:
+            now += (spread(self.address) * _SPREAD >> 16) * INTERVAL + self._below(INTERVAL)
+        return self.contend(now, _JOIN, _RETRY if self.tries > 1 else 0)
+
+    def step(self, now: int) -> bool:
+        """Call every second or so; True: the radio is to be tuned to `frame` anew."""
+        frame = self.frame
+        if now - self._alive < _SILENT:
+            return False
+        if now - self._heard < _FRESH and self.timed:
+            self.joining = True  # somebody is there but can't prove it: the chain is out of reach
+            return False
+        bridge, when = self._other
+        if now - when < _FRESH and bridge != frame.bridge:
+            self._follow(frame.sf, bridge, now)
+            self._heard = when
+            self.tries = 2
+            return True
+        if now - self._since < _DWELL:
+            return False
+        self.timed = False
+        factors = self._factors
+        at = factors.index(frame.sf) + 1 if frame.sf in factors else 0
+        alive = self._alive
+        self._follow(factors[at % len(factors)], frame.bridge, now)
+        self._alive = alive
+        return True
+
+
+def compose(rows: "list[tuple[int, schema.Values]]", base, limit: int, boot: int, session_boot: int, expect: int):  # type: ignore
+    """(kind, payload to seal, seqs in it) of a frame of at most `limit` bytes for a node's slot.
+
+    `rows` are (seq, values) of reports of one boot that are not acknowledged, seq rising, the new one last; `base` is
+    such a pair of the same boot whose acknowledgement was verified, or None; `expect` as in `kept`. The new one alone
+    goes as a difference where it can; with others a batch goes, of the oldest and the newest, as many as fit. Raises
+    WireError("long") when not even one fits.
+    """
+    rows = rows[:]
+    while len(rows) > 1:
+        if rows[-1][0] - rows[-2][0] > 256:
+            rows.pop()
+            continue
+        body = kept.pack(boot, rows[0][0], session_boot, batch.encode(rows), expect)
+        over = len(body) + _FRONT - limit
+        if over <= 0:
+            return schema.BATCH, body, [row[0] for row in rows]
+        # Some 12 bytes each; at least one goes, and the newest stays.
+        for _ in range(min((over + 12) // 13, len(rows) - 1)):
+            del rows[-2]
+    seq, values = rows[0]
+    lag = seq - base[0] if base else 0
+    if not 0 < lag < 16:
+        lag = 0
+    body = codec.encode(schema.REPORT, values, base[1] if lag else None, lag)
+    body = kept.pack(boot, seq, session_boot, body, expect, lag)
+    if len(body) + _FRONT > limit:
+        raise WireError("long")
+    return schema.REPORT, body, [seq]
