@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
