@@ -44,10 +44,33 @@ class KeyStore(Protocol):
         """A new random root key for an address (0-65535), in place of one it had; its session ends."""
 
     def remove(self, address: int) -> None:
-        """Forget a node: its key, counter and session."""
+        """Forget a node: its key, those that wait for their proof, counter and session."""
 
     def root(self, address: int) -> bytes | None:
         """The node's 16-byte root key."""
+
+    def put(self, address: int, root: bytes, joined: int = 0) -> None:
+        """Keep a key that was made elsewhere, with the highest join counter answered under it; a session ends."""
+
+    def prepare(self, address: int, holder: str) -> bytes:
+        """A new random key that waits for its proof: for one holder (a board's MAC, or how else it travels) the same
+        until it is activated or dropped. `root` and `nodes` know nothing of it, and the node's present key stays."""
+
+    def pending(self) -> list[tuple[int, str]]:
+        """(address, holder) of all keys that wait for their proof."""
+
+    def pending_key(self, address: int, holder: str) -> bytes | None:
+        """The key that waits there, None when there is none."""
+
+    def put_pending(self, address: int, holder: str, root: bytes) -> None:
+        """Keep a key that waits for its proof and was made elsewhere, in place of one of that holder."""
+
+    def activate(self, address: int, holder: str) -> bool:
+        """The holder has proved its key: in one step it becomes the node's, and the session of the old one ends.
+        False when none waits there: it has been activated before."""
+
+    def drop(self, address: int, holder: str) -> None:
+        """Forget a key that waits for its proof: only for one that surely is on no board."""
 
     def last_join(self, address: int) -> int:
         """The highest join counter that was answered, 0 before the first."""

@@ -15,13 +15,16 @@ from felinar.keys.interface import KeyStoreError, SessionState
 from felinar.keys.vault import Vault, create_private, require_private
 
 _APPLICATION = 0x46656C4B  # "FelK"
-_VERSION = 1
+_VERSION = 2  # 2 added the keys that wait for their proof
 _IDLE_S = 3600  # a store unused for longer starts without sessions: by then nodes have joined elsewhere or will
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE node (address INTEGER PRIMARY KEY, root BLOB NOT NULL, joined BLOB NOT NULL);
 CREATE TABLE session (address INTEGER PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+_PENDING = """
+CREATE TABLE pending (address INTEGER, holder TEXT, root BLOB NOT NULL, PRIMARY KEY (address, holder)) WITHOUT ROWID;
 """
 
 
@@ -92,9 +95,13 @@ class SqliteKeyStore:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "locking_mode=EXCLUSIVE"):
             self._db.execute(f"PRAGMA {pragma}")
         if fresh:
-            self._db.executescript(f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version={_VERSION}; {_SCHEMA}")
+            self._db.executescript(
+                f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version={_VERSION}; {_SCHEMA}{_PENDING}"
+            )
             self._set_meta({"check": self._vault.seal("check", b"felinar")})
         self._vault.open("check", self._meta("check"))
+        if not fresh and version < 2:
+            self._write([(_PENDING, ()), ("PRAGMA user_version=2", ())])
         self.discarded = "" if fresh else self._suspicion()
         if self.discarded:
             self.invalidate()
@@ -167,20 +174,58 @@ class SqliteKeyStore:
         return [row[0] for row in self._db.execute("SELECT address FROM node ORDER BY address")]
 
     def provision(self, address: int) -> bytes:
-        if not 0 <= address <= 0xFFFF:
-            raise KeyStoreError(f"{address} is not an address: they go from 0 to 65535.")
         root = self._random(16)
-        sealed = (address, self._vault.seal(f"root {address}", root), self._vault.seal(f"joined {address}", b"0"))
-        self._write(
-            [
-                ("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", sealed),
-                ("DELETE FROM session WHERE address = ?", (address,)),
-            ]
-        )
+        self.put(address, root)
         return root
 
+    def put(self, address: int, root: bytes, joined: int = 0) -> None:
+        self._write(self._rooted(address, root, joined))
+
+    def _rooted(self, address: int, root: bytes, joined: int) -> list[tuple[str, tuple[object, ...]]]:
+        if not 0 <= address <= 0xFFFF:
+            raise KeyStoreError(f"{address} is not an address: they go from 0 to 65535.")
+        sealed = self._vault.seal(f"root {address}", root), self._vault.seal(f"joined {address}", str(joined).encode())
+        return [
+            ("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", (address, *sealed)),
+            ("DELETE FROM session WHERE address = ?", (address,)),
+        ]
+
+    def prepare(self, address: int, holder: str) -> bytes:
+        known = self.pending_key(address, holder)
+        if known is not None:
+            return known
+        root = self._random(16)
+        self.put_pending(address, holder, root)
+        return root
+
+    def pending(self) -> list[tuple[int, str]]:
+        return list(self._db.execute("SELECT address, holder FROM pending ORDER BY address, holder"))
+
+    def pending_key(self, address: int, holder: str) -> bytes | None:
+        where = (address, holder)
+        row = self._db.execute("SELECT root FROM pending WHERE address = ? AND holder = ?", where).fetchone()
+        return self._vault.open(f"pending {address} {holder}", row[0]) if row else None
+
+    def put_pending(self, address: int, holder: str, root: bytes) -> None:
+        if not 0 <= address <= 0xFFFF:
+            raise KeyStoreError(f"{address} is not an address: they go from 0 to 65535.")
+        sealed = self._vault.seal(f"pending {address} {holder}", root)
+        self._write([("INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (address, holder, sealed))])
+
+    def activate(self, address: int, holder: str) -> bool:
+        root = self.pending_key(address, holder)
+        if root is None:
+            return False
+        dropped = ("DELETE FROM pending WHERE address = ? AND holder = ?", (address, holder))
+        self._write([*self._rooted(address, root, 0), dropped])
+        return True
+
+    def drop(self, address: int, holder: str) -> None:
+        self._write([("DELETE FROM pending WHERE address = ? AND holder = ?", (address, holder))])
+
     def remove(self, address: int) -> None:
-        self._write([(f"DELETE FROM {table} WHERE address = ?", (address,)) for table in ("node", "session")])
+        tables = ("node", "session", "pending")
+        self._write([(f"DELETE FROM {table} WHERE address = ?", (address,)) for table in tables])
 
     def root(self, address: int) -> bytes | None:
         row = self._db.execute("SELECT root FROM node WHERE address = ?", (address,)).fetchone()

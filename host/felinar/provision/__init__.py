@@ -1,0 +1,1 @@
+"""From a plan to labelled boards: plan, ledger, batch and labels."""
