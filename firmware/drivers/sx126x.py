@@ -33,6 +33,7 @@ class Sx126x(Radio):
     def __init__(self, b, entry):
         super().__init__(b, entry)
         self._busy = b.pin("radio_busy", 1)
+        self._band = b""
 
     def _wait(self) -> None:
         """Until BUSY is low (8.3.1)."""
@@ -93,7 +94,8 @@ class Sx126x(Radio):
         self._or(0x0736, 0x04)  # 15.4, IQ not inverted
 
     async def _calibrate(self):
-        """All blocks, which with a TCXO had failed at power-on (13.3.6)."""
+        """All blocks, which with a TCXO had failed at power-on (13.3.6); the image with the next channel."""
+        self._band = b""
         self._do(b"\x80\x00")
         self._do(b"\x07\x00\x00")
         self._do(b"\x89\x7f")
@@ -103,7 +105,10 @@ class Sx126x(Radio):
             raise DriverError(FAULT)
 
     def _configure(self, hz, sf, dbm):
-        self._do(b"\x98\xd7\xdb" if hz < 900000000 else b"\x98\xe1\xe9")  # image (9.2.1)
+        band = b"\x98\xd7\xdb" if hz < 900000000 else b"\x98\xe1\xe9"
+        if self._band != band:
+            self._do(band)  # image (9.2.1)
+            self._band = band
         rf = (hz << 25) // 32000000
         self._do(bytes((0x86, rf >> 24, rf >> 16 & 255, rf >> 8 & 255, rf & 255)))
         self._do(b"\x95\x04\x07\x00\x01")  # amplifier for up to 22 dBm (13.1.14)
@@ -133,6 +138,8 @@ class Sx126x(Radio):
 
     def _look(self):
         data = self._ask(b"\x12\0\0\0\0")
+        if data[2] & 0xFC:
+            return 0, 0
         if data[3] & _HEADER:
             self._do(b"\x02\x00\x10")
             self._heard()
@@ -142,6 +149,8 @@ class Sx126x(Radio):
     def _events(self, at):
         data = self._ask(b"\x12\0\0\0\0")
         flags = data[2] << 8 | data[3]
+        if data[2] & 0xFC:
+            return None  # nobody there
         self._do(bytes((2, data[2], data[3])))
         if flags & _HEADER:
             self._heard()

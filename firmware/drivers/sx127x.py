@@ -66,7 +66,7 @@ class Sx127x(Radio):
         self._put(_OP_MODE, 0)
         if self._entry.get("tcxo_mv"):
             self._put(_TCXO, 0x19)
-        self._put(_FRF, 0xD9)  # 868 MHz: at power-on it has calibrated itself for 434
+        self._put(_FRF, b"\xd9\0\0")  # 868 MHz: at power-on it has calibrated itself for 434
         await self._calibrate()
         # Receive base 0, transmit base 0, all interrupts.
         self._put(0x0E, b"\0\0")
@@ -132,14 +132,19 @@ class Sx127x(Radio):
         self._put(_OP_MODE, 0x87)
 
     def _look(self):
+        mode = self._get(_OP_MODE)
+        if mode & 0xF8 != 0x80:
+            return 0, 0
         flags = self._get(_FLAGS)
         if flags & _HEADER:
             self._put(_FLAGS, _HEADER)
             self._heard()
-        return (1 if self._get(_OP_MODE) == 0x85 else 0), flags & 0x4C
+        return (1 if mode == 0x85 else 0), flags & 0x4C
 
     def _events(self, at):
         flags = self._get(_FLAGS)
+        if flags == 255:
+            return None  # nobody there
         self._put(_FLAGS, flags)
         if flags & _HEADER:
             self._heard()

@@ -146,7 +146,8 @@ class RadioBench:
         number = len(self.stations) + 1
         about = boards.load(boards.find(ROOT / "boards", board_id))
         assert about.radio is not None
-        pins = {name: pin.gpio for name, pin in about.pins.items()}
+        # Other numbers: the simulated chip is an ESP32, some of whose pins are inputs only.
+        pins = {name: 4 + i for i, name in enumerate(n for n in sorted(about.pins) if n.startswith("radio_"))}
         entry = msgspec.to_builtins(about.radio)
         application = self.folder / f"app-{number}"
         application.mkdir()
