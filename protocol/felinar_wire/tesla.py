@@ -18,9 +18,12 @@ DAY = 8640  # intervals of a chain
 SLOTS = 16  # pairs of kind and interval of which frames are held; of three kinds, five intervals fit, flood or not
 
 # Kinds and their bodies; each has a tag of 8 bytes behind it.
-BEACON = schema.BEACON  # key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
-GROUP_LAMP = schema.GROUP_LAMP  # id (16) | mode (8) | level (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
-KEY_DISCLOSE = schema.KEY_DISCLOSE  # key of interval n - 2 | first interval of the next chain (32) | key of the one before it
+# key of interval n - 2 (16 bytes) | slot map (8) | ms in the interval (16) | first slot (16) | bits
+BEACON = schema.BEACON
+# id (16) | mode (8) | level (8) | fade s (8) | time to live, 10 s (16) | reason (8) | zone tag (64)
+GROUP_LAMP = schema.GROUP_LAMP
+# key of interval n - 2 | first interval of the next chain (32) | key of the one before it
+KEY_DISCLOSE = schema.KEY_DISCLOSE
 
 
 def _hash(label: bytes, n: int, key: bytes) -> bytes:
