@@ -29,7 +29,9 @@ def _lamp(app, words):
     if words:
         word = words[0]
         mode = ("auto", "on", "off").index(word) if word.isalpha() else lamp.DIM
-        app.override(mode, max(0, min(100, int(word))) if mode == lamp.DIM else 100, int(words[1]) if words[1:] else 60, 0)
+        app.override(
+            mode, max(0, min(100, int(word))) if mode == lamp.DIM else 100, int(words[1]) if words[1:] else 60, 0
+        )
     yield "level %d mode %d" % (app.policy.level, app.policy.mode)
 
 
