@@ -3,4 +3,6 @@
 import sys
 
 sys.path[:] = [".standin", ".app", ".frozen"]
-import simmain  # noqa: F401 (only now can it be found)
+import simmain  # only now can it be found
+
+simmain.main()

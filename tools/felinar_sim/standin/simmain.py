@@ -93,7 +93,9 @@ def prompt():
             out.write("\n>>> ")
 
 
-put_in_place()
-del put_in_place
-run()
-prompt()
+def main():
+    global put_in_place
+    put_in_place()
+    del put_in_place
+    run()
+    prompt()

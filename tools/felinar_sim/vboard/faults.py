@@ -1,0 +1,49 @@
+"""What can be wrong with a virtual board, as written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from felinar_sim.errors import SimulatorError
+
+HELP = "no-sync, no-download, dropout:BYTES, wrong-chip, small-flash, bad-block:OFFSET"
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults of one board."""
+
+    no_sync: bool = False
+    """The boot ROM hears nothing: a broken TX wire, a charging cable."""
+    no_download: bool = False
+    """IO0 is not wired: the chip starts from flash whatever the lines say."""
+    dropout: int | None = None
+    """After so many bytes towards the board the adapter drops out, once."""
+    wrong_chip: bool = False
+    """The chip on the board is another one than the board was bought as."""
+    small_flash: bool = False
+    """The flash chip is the smaller one of the family, 2 MB."""
+    bad_blocks: tuple[int, ...] = ()
+    """Offsets of blocks that do not keep what is written."""
+
+
+def parse(faults: Iterable[str]) -> Faults:
+    """Faults from their names: see `HELP`. Raises SimulatorError for others."""
+    found = Faults()
+    for text in faults:
+        name, _, value = text.partition(":")
+        if name in ("no-sync", "no-download", "wrong-chip", "small-flash") and not value:
+            setattr(found, name.replace("-", "_"), True)
+            continue
+        try:
+            number = int(value, 0)
+        except ValueError:
+            number = -1
+        if name == "dropout" and number > 0:
+            found.dropout = number
+        elif name == "bad-block" and number >= 0:
+            found.bad_blocks += (number,)
+        else:
+            raise SimulatorError(f"no fault {text!r}; there are {HELP}")
+    return found
