@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -120,8 +121,9 @@ def test_a_node_lives_for_long(app: Path, capsys: pytest.CaptureFixture[str]) ->
         for a, b in pairwise(told):
             assert b["made"] >= a["made"] or b["boot"] > a["boot"]
         drifts = [h["drift"] for h in told if h["drift"] is not None and h["up"] > 86400]
-        assert drifts
-        assert all(-14 <= drift <= -6 for drift in drifts)
+        # Between two TIMEs an hour apart, some milliseconds that one of them waited behind other frames are a ppm or two.
+        assert statistics.median(drifts) == pytest.approx(-10 * FAST_PPM, abs=2)
+        assert max(abs(drift + 10 * FAST_PPM) for drift in drifts) <= 40
 
         # Heap: at the end of each boot as much free as after the first day, and a fifth at its lowest.
         first = life.ledger[0].free[-1]
