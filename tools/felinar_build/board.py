@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from felinar_build import checks
+from felinar_build.modules import ROOT
 
 
 class BoardError(Exception):
@@ -111,7 +112,7 @@ class Board(msgspec.Struct, forbid_unknown_fields=True):
     radio: Radio | None = None
 
 
-LAYOUTS = Path(__file__).resolve().parents[2] / "boards" / "partitions.toml"
+LAYOUTS = ROOT / "boards" / "partitions.toml"
 """Partition tables by flash size, for boards that have none of their own."""
 
 

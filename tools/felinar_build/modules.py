@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def _root() -> Path:
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "boards" / "partitions.toml").is_file() else Path(__file__).with_name("data")
+
+
+ROOT = _root()
+"""Where boards/, firmware/ and protocol/ lie: the checkout, or the data of an installed wheel."""
 FOLDERS = (ROOT / "firmware", ROOT / "protocol")
 """Where a module is looked for, as on a node's path."""
 

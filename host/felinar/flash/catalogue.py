@@ -1,0 +1,142 @@
+"""Everything that can go wrong between a bare board and a proven node: a code, the usual cause, and what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from felinar.errors import FelinarError
+
+
+class Entry(NamedTuple):
+    """`cause` is a sentence that is true whatever the particular case, `action` what a technician does about it."""
+
+    cause: str
+    action: str
+
+
+CATALOGUE = {
+    # What was asked for
+    "no-port": Entry(
+        "No serial port of a board was found.",
+        "Plug the board in with a cable that carries data, or name the port with --port.",
+    ),
+    "several-ports": Entry(
+        "More than one board is plugged in.", "Name one with --port, or take all of them with --watch."
+    ),
+    "board-unknown": Entry("There is no such board file, or it is unsound.", "Take one of those that are listed."),
+    "config": Entry(
+        "The node's configuration can't be used.", "Correct the value that is named; docs/architecture.md lists them."
+    ),
+    "application": Entry(
+        "The application could not be compiled or packed for this board.",
+        "Install Felinar anew (pip install --force-reinstall felinar); in a checkout run `make lint`.",
+    ),
+    "does-not-fit": Entry(
+        "What the board is to get is larger than its partition.", "Take a smaller firmware, or a board with more flash."
+    ),
+    # Firmware
+    "firmware-missing": Entry(
+        "The MicroPython image is neither here nor could it be downloaded.",
+        "Download it from micropython.org on a machine that can, and name it with --firmware.",
+    ),
+    "firmware-unsound": Entry(
+        "The file is no whole MicroPython image for an ESP32.",
+        "Take the .bin of the board's download page (not the .app-bin), and download it again if it is cut short.",
+    ),
+    "firmware-chip": Entry("The firmware is for another chip.", "Take the image for the chip that is named."),
+    "firmware-changed": Entry(
+        "A firmware in the cache is not what was downloaded there first.",
+        "Find out who changed it; delete it in the cache folder to download it anew.",
+    ),
+    # The line
+    "port-gone": Entry("The port does not exist.", "Plug the board in again and look with `felinar ports`."),
+    "port-busy": Entry("Another process holds the port.", "End that process: a daemon, a monitor, another terminal."),
+    "port-denied": Entry(
+        "This user may not open the port.", "Add the user to the port's group (usually dialout) and log in again."
+    ),
+    "port-refused": Entry(
+        "Nobody answers at the network address of the port.", "Start what serves it, and check host and port."
+    ),
+    "no-sync": Entry(
+        "The chip's boot loader does not answer.",
+        "Hold BOOT, tap RESET, let go of BOOT and try again; else another cable or USB socket.",
+    ),
+    "connection-lost": Entry(
+        "The line was lost in the middle of the work.",
+        "Check cable and supply and flash again: the board is not ruined, and its key is kept.",
+    ),
+    # The board
+    "wrong-chip": Entry("The board has another chip than its board file says.", "Choose the board file that fits."),
+    "wrong-flash": Entry(
+        "The board's flash is smaller than its board file says.", "Choose the board file that fits, or another board."
+    ),
+    "wrong-psram": Entry(
+        "The board's PSRAM is not that of its board file.", "Choose the board file that fits the print on the module."
+    ),
+    "locked-chip": Entry(
+        "The chip was locked by eFuses (secure boot, flash encryption or secure download).",
+        "It can't be used here: take another board.",
+    ),
+    "stub": Entry(
+        "The helper program could not be started in the chip's memory.", "Power the board off and on and try again."
+    ),
+    "write": Entry(
+        "The flash does not hold what was written, at any speed.",
+        "Try once more; if it fails at the same place again, the flash has a bad block: discard the board.",
+    ),
+    # The proof
+    "silent": Entry(
+        "The board was written but says no HELLO.",
+        "Tap RESET; if it stays silent look at its line with `felinar monitor`: the firmware may not suit the module.",
+    ),
+    "other-node": Entry(
+        "The node at the line is not the one that was written.", "Flash again, with one board at the port."
+    ),
+    "no-proof": Entry(
+        "The node does not answer to the challenge of its key.",
+        "Flash again: it runs an older application or has no key. The key is kept as pending.",
+    ),
+    "proof-wrong": Entry(
+        "The node's proof is not that of the key it was given.",
+        "Flash again; if it happens twice, keep the board aside: somebody may stand between. The key is kept as pending.",
+    ),
+    "self-test": Entry(
+        "The node runs and has its key, but a part of it failed its self-test.",
+        "Check the wiring of what is named (docs/technician.md), then `felinar selftest`.",
+    ),
+    # Ourselves
+    "key-store": Entry(
+        "The key store can't be opened or written, so nothing was written to the board.",
+        "See to what the sentence says: disk, rights, another process.",
+    ),
+    "address-taken": Entry(
+        "This address belongs to another board.",
+        "Give this one another address, or say --replace when it takes the other's place.",
+    ),
+    "interrupted": Entry("It was interrupted.", "Flash again: the board is not ruined, and its key is kept as pending."),
+    "stuck": Entry(
+        "The flashing process stopped answering and was ended.", "Unplug the board, plug it in and flash again."
+    ),
+    "internal": Entry("The flashing process failed in a way that nobody foresaw.", "Report it with the text that is shown."),
+}  # fmt: skip
+"""By code. The order is that of the work."""
+
+
+class FlashError(FelinarError):
+    """A failure with its entry of the catalogue. `sentence` tells this case, `remedy` what to do."""
+
+    def __init__(self, code: str, sentence: str = "", remedy: str = "") -> None:
+        entry = CATALOGUE[code]
+        super().__init__(sentence or entry.cause, remedy or entry.action)
+        self.code = code
+
+    def json(self) -> dict[str, str]:
+        """What a program is told."""
+        return {"code": self.code, "error": self.sentence, "cause": CATALOGUE[self.code].cause, "action": self.remedy}
+
+
+def table() -> str:
+    """The catalogue as a Markdown table, for docs/technician.md."""
+    rows = ["| code | cause | action |", "|---|---|---|"]
+    rows += [f"| `{code}` | {entry.cause} | {entry.action.replace('|', '/')} |" for code, entry in CATALOGUE.items()]
+    return "\n".join(rows) + "\n"

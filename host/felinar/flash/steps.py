@@ -1,0 +1,188 @@
+"""The steps of one board, in order: boot loader, image, one write, proof of its key, self-test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from felinar.flash import chip as chips
+from felinar.flash import firmware as firmwares
+from felinar.flash import image as images
+from felinar.flash import ports
+from felinar.flash.catalogue import FlashError
+from felinar.flash.chip import Chip
+from felinar.flash.image import Image
+from felinar.flash.ports import Port
+from felinar.flash.progress import OnProgress, Progress, Stage, nobody
+from felinar.flash.prove import Part, Proven, Prover, SerialLine
+from felinar.flash.writer import SPEEDS, Writer, Written
+from felinar.keys.interface import KeyStore, KeyStoreError
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One board that was written and has proved its key. `passed` is its self-test, `times` seconds by stage."""
+
+    port: str
+    board: str
+    address: int
+    mac: str
+    chip: str
+    flash_mb: float
+    firmware: str
+    firmware_sha256: str
+    image_sha256: str
+    image_bytes: int
+    written: Written
+    proven: Proven
+    parts: tuple[Part, ...]
+    times: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        return all(part.passed for part in self.parts)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the parts that failed."""
+        return tuple(part.name for part in self.parts if not part.passed)
+
+    def json(self) -> dict[str, Any]:
+        return {**msgspec.to_builtins(self), "passed": self.passed, "failed": list(self.failed)}
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._at = self._began = now()
+        self.times: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = self._now()
+        self.times[stage] = round(now - self._at, 3)
+        self.times["all"] = round(now - self._began, 3)
+        self._at = now
+
+
+def flash(
+    port: Port | Writer,
+    image: Image,
+    on_progress: OnProgress = nobody,
+    *,
+    speeds: tuple[int, ...] = SPEEDS,
+    test: bool = True,
+    lamp: bool = False,
+    on_proven: Callable[[Proven], None] = lambda _: None,
+    clock: Clock | None = None,
+) -> Report:
+    """Write an image, start the board, and have it prove its key and its parts.
+
+    `port` may be a `Writer` that has the board in its boot loader already. `test`: run the self-test; `lamp`: one hangs on
+    the relay, so that its power must be seen. `on_proven` is called as soon as the key is proven, before the self-test.
+    A part that fails is in the report, not an error. Raises FlashError: most of the catalogue.
+    """
+    clock = clock or Clock()
+    described = images.board(image.board)
+    writer = port if isinstance(port, Writer) else Writer(port, on_progress)
+
+    def tell(stage: Stage, text: str = "") -> None:
+        on_progress(Progress(writer.port.device, stage, text=text))
+
+    with writer:
+        found: Chip = writer.chip
+        chips.require(described, found)
+        clock.lap("connect")
+        written = writer.write(image, speeds)
+    clock.lap("write")
+    tell("boot")
+    with SerialLine(ports.again(writer.port).device) as line:
+        prover = Prover(line)
+        proven = prover.prove(image.address, found.mac, image.key)
+        on_proven(proven)
+        tell("prove", f"node {proven.address} has its key")
+        clock.lap("prove")
+        parts: list[Part] = []
+        if test:
+            tell("test")
+            parts = prover.self_test(lambda text: tell("test", text))
+            if not parts:
+                parts = [Part("console", False, "the node does not answer to selftest")]
+            elif "relay" in described.pins:
+                tell("test", "clicks the relay")
+                parts += prover.relay(lamp=lamp, meter="power_cf" in described.pins)
+        clock.lap("test")
+    tell("done")
+    return Report(
+        port=writer.port.device,
+        board=image.board,
+        address=image.address,
+        mac=found.mac,
+        chip=found.name,
+        flash_mb=found.flash_mb,
+        firmware=image.firmware,
+        firmware_sha256=image.firmware_sha256,
+        image_sha256=image.sha256,
+        image_bytes=image.size,
+        written=written,
+        proven=proven,
+        parts=tuple(parts),
+        times=clock.times,
+    )
+
+
+def provision(
+    port: Port,
+    board_id: str,
+    config: Mapping[str, Any],
+    keys: KeyStore,
+    firmware: Path | firmwares.Firmware,
+    on_progress: OnProgress = nobody,
+    *,
+    replace: bool = False,
+    speeds: tuple[int, ...] = SPEEDS,
+    test: bool = True,
+    lamp: bool = False,
+    on_chip: Callable[[Chip], None] = lambda _: None,
+    on_proven: Callable[[Proven], None] = lambda _: None,
+) -> Report:
+    """A bare board to a proven node with a new random key.
+
+    The key waits in the key store, under address and MAC, before the first byte is written, and is in force once the node
+    has proved it: so one that is on a board is never lost, and one that is not is never listed. `on_chip` is called when
+    the board is known, before anything is made or written (it may raise FlashError to refuse it); `replace`: an address
+    that has a key may get another one. Raises FlashError.
+    """
+    clock = Clock()
+    address = images.address_of(config)
+    with Writer(port, on_progress) as writer:
+        found = writer.chip
+        chips.require(images.board(board_id), found)
+        on_chip(found)
+        clock.lap("connect")
+        on_progress(Progress(port.device, "build", text=f"{found.name}, {found.flash_mb:g} MB, {found.mac}"))
+        try:
+            if not replace and keys.root(address) is not None:
+                raise FlashError("address-taken", f"The address {address} has a key already: it belongs to a board.")
+            key = keys.prepare(address, found.mac)
+        except KeyStoreError as error:
+            raise FlashError("key-store", error.sentence, error.remedy) from error
+        image = images.build(board_id, config, key, firmware)
+        clock.lap("build")
+
+        def proven(what: Proven) -> None:
+            try:
+                keys.activate(address, found.mac)
+            except KeyStoreError as error:
+                raise FlashError(
+                    "key-store", f"The node has proved its key, which stays pending: {error.sentence}", error.remedy
+                ) from error
+            on_proven(what)
+
+        return flash(
+            writer, image, on_progress, speeds=speeds, test=test, lamp=lamp, on_proven=proven, clock=clock
+        )  # fmt: skip
