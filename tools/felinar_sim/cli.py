@@ -1,4 +1,4 @@
-"""The command `felinar-sim`: runs a simulated street for people, for the daemon, and for tests."""
+"""The command `felinar-sim`: runs a simulated street, or a virtual board, for people, for the daemon, and for tests."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from felinar_sim.clock import RealClock, VirtualClock
 from felinar_sim.conditions import Position
 from felinar_sim.errors import SimulatorError
 from felinar_sim.street import BOTOSANI, Pole, Street
+from felinar_sim.vboard import cli as vboard
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -42,11 +43,6 @@ _COMMANDS = """Commands, one a line on standard input; NODE is a number from 1 o
 - `fault NODE DRIVER ATTRIBUTE VALUE` set a chip's fault, for example `fault 1 sps30 nack true`
 - `quit`
 """
-
-
-@cli.callback()
-def _main() -> None:
-    """Keeps `street` a subcommand while it is the only one."""
 
 
 @cli.command(epilog=_COMMANDS)
@@ -102,6 +98,9 @@ def street(
         levels=levels, heap=heap, lines=None if virtual else "tcp" if tcp else "pty", first_port=first_port,
     ) as running:  # fmt: skip
         _Session(running, as_json=as_json, status_s=status).run(seconds)
+
+
+cli.command(epilog=vboard.COMMANDS)(vboard.board)
 
 
 class _Session:

@@ -21,6 +21,8 @@ from felinar_sim.vboard.nvs import FlashNvs
 from felinar_sim.world import Position, World
 
 _OURS = Path(process.__file__).with_name("standin_vboard")
+HEAP = "232K"
+"""Of this interpreter: what is as tight as a stock ESP32's, and 8K for the prompt and the block of flash that stand-ins hold here."""
 _DEAF_US = 200_000  # after so long an interrupt that a program does not see by itself is pressed on it
 
 
@@ -74,8 +76,9 @@ class Program(Board):
         config: Mapping[str, Any],
         mac: bytes,
         baud: int,
+        native: Path | None = None,
         seed: str = "0",
-        heap: str = process.HEAP,
+        heap: str = HEAP,
     ) -> None:
         parts: Sequence[tuple[Mapping[str, Any], Any]] = ()
         lamp = world = position = None
@@ -90,6 +93,7 @@ class Program(Board):
         if world is not None and position is not None and lamp is not None:
             self.levels = world.mean_squares(position)
             self.on_power.append(lamp.mains)
+        self._native = native
         self.raw = False
         """Whether the prompt is in raw mode: it stays so over a soft reset, and main.py is not run then."""
         self.console.on_interrupt = self._interrupted
@@ -127,7 +131,7 @@ class Program(Board):
         super()._boot(cause)
 
     def _start_program(self) -> None:
-        (self.folder / "boot-mode").write_text("raw" if self.raw else "")
+        (self.folder / "boot-mode").write_text(f"{'raw' if self.raw else ''}\n{self._native or ''}")
         link = self.folder / ".standin"
         if not link.is_symlink():
             link.symlink_to(_standins(self._micropython))

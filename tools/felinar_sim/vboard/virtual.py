@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from littlefs import LittleFS, LittleFSError, UserContext
 
-from felinar_sim import process
 from felinar_sim.clock import RealClock, Timer
 from felinar_sim.errors import SimulatorError
 from felinar_sim.flash import BLOCK, PowerLost
@@ -23,7 +22,7 @@ from felinar_sim.vboard.loader import Loader
 from felinar_sim.vboard.nor import NorFlash
 from felinar_sim.vboard.nvs import FlashNvs
 from felinar_sim.vboard.port import RfcPort, Traffic
-from felinar_sim.vboard.program import Program
+from felinar_sim.vboard.program import HEAP, Program
 
 CONSOLE_BAUD = 115_200
 _FAST_BAUD = 1_000_000  # what the console's bytes arrive with when the line is as fast as it goes: its ring of 260 must not run over
@@ -55,14 +54,17 @@ class VirtualBoard:
         max_baud: int | None = None,
         speed: Literal["virtual", "real"] = "virtual",
         usb: bool = False,
+        native: Path | str | None = None,
         folder: Path | str | None = None,
-        heap: str = process.HEAP,
+        heap: str = HEAP,
         seed: int | str = 0,
     ) -> None:
         """`chip` is esp32 or esp32s3. `port` 0 takes a free one; the MAC address is made from it unless `mac` names one. `image` is a file with the flash's content, which is kept there; without one
         the flash is new and erased. `micropython` puts a firmware on a flash that is erased. `faults` are names: `felinar_sim.vboard.faults`.
         Above `max_baud` only noise passes the line. `speed` "real" makes the line as slow as its rate says, "virtual" only counts
-        (`traffic`). `usb`: the lines reach the chip through its own USB (USB Serial/JTAG), not through two transistors.
+        (`traffic`). `usb`: the lines reach the chip through its own USB (USB Serial/JTAG), not through two transistors. `native` is an
+        application folder built for this computer (`python -m felinar_build app --board sim`): the desktop's MicroPython cannot run a module
+        with the chip's machine code in it, and takes that one from there.
         """
         if speed not in ("virtual", "real"):
             raise SimulatorError(f"no speed {speed!r}; there are virtual and real")
@@ -85,6 +87,7 @@ class VirtualBoard:
         self.program: Program | None = None
         """The board whose program runs, from the first start from flash on: `lamp`, `chip(driver)`, `boots`, `log`, …"""
         self._seed, self._heap, self._real = str(seed), heap, speed == "real"
+        self._native = Path(native).resolve() if native is not None else None
         self._known: bytes | None = None
         self._settling: Timer | None = None
         self._circuit = Circuit(usb=usb)
@@ -154,6 +157,12 @@ class VirtualBoard:
             self._halt("off")
             if self.program is not None:
                 self.program.cut_power()
+
+    def power_cycle(self) -> None:
+        """Cut the supply and bring it back."""
+        with self.clock.lock:
+            self.cut_power()
+            self.power_on()
 
     def cut_after(self, operations: int, torn: float = 0.0) -> None:
         """Lose power in a later flash operation, of the loader as of the program: see `felinar_sim.flash.Fuse.cut_after`."""
@@ -280,6 +289,11 @@ class VirtualBoard:
         self.state = "running"
         self.program.en_reset()
 
+    def _supply(self, present: bool, _: int) -> None:
+        """The program's side of the board has power, or has lost it in a flash operation."""
+        if not present:
+            self._halt("off")
+
     def _try_again(self) -> None:
         if self.state == "unbootable":
             self._boot()
@@ -295,9 +309,10 @@ class VirtualBoard:
             self.program.retire()
         self.program = Program(
             self.folder, self.clock, self.flash, description=_object(files.get("board.json")), config=_object(files.get("config.json")),
-            mac=self.mac, baud=CONSOLE_BAUD if self._real else _FAST_BAUD, seed=self._seed, heap=self._heap,
+            mac=self.mac, native=self._native, baud=CONSOLE_BAUD if self._real else _FAST_BAUD, seed=self._seed, heap=self._heap,
         )  # fmt: skip
         self.program.console.on_output.append(self.port.send)
+        self.program.on_power.append(self._supply)
 
     def _files(self, only: Iterable[str] | None = None) -> dict[str, bytes]:
         """Files of the LittleFS in the partition `vfs`, by path; none when there is no such file system."""
