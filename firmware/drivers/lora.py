@@ -2,7 +2,7 @@
 
 Always 125 kHz, coding rate 4/5, a preamble of 8, explicit header, CRC, the private sync word. Received bytes are in
 `buffer[:n]` until the next call. `irq` is set (and `flag`, an asyncio.ThreadSafeFlag) when `poll` has something to tell.
-Counters: `lost` events that nobody had polled, `missed` edges of the interrupt, `mended` and `resets` of a deaf radio.
+Counters: `lost` events that nobody had polled in time, `missed` edges of the interrupt, `mended` and `resets` of a deaf radio.
 """
 
 # The commands are the subclasses':
@@ -24,11 +24,12 @@ CAD = const(4)
 
 _IN = const(1)
 _OUT = const(3)
-# States. With the same numbers each chip tells its mode; any other number is no mode to be in.
+# States; of its modes a chip tells whether it is listening.
 _IDLE = const(0)
 _LISTEN = const(1)
 _SEND = const(2)
 _DETECT = const(3)
+_SHUT = const(4)
 
 _AHEAD_US = const(200)  # the last command, its transfer, and the ramp of the amplifier
 _MOST_US = const(100000)
@@ -67,10 +68,11 @@ class Radio:
         self.flag = asyncio.ThreadSafeFlag()
         self.irq = False
         self._at = 0
-        self._state = _IDLE
+        self._state = _SHUT
         self._on = False  # to listen when nothing else is to be done
         self._hz = self._sf = self._dbm = 0
         self._until = 0
+        self._count = 0
         self._quiet = b.ticks_ms()
         self._tried = False
         self._hit = False
@@ -85,7 +87,7 @@ class Radio:
     async def start(self) -> None:
         """Reset and set up; `configure` comes next. May be called again after an error."""
         self._line.irq(None)
-        self._state = _IDLE
+        self._state = _SHUT
         self._on = self.irq = False
         self._sf = 0
         self._rst(0)
@@ -94,12 +96,18 @@ class Radio:
         await self._b.sleep_ms(10)
         await self._start()
         self._quiet = self._b.ticks_ms()
+        self._state = _IDLE
         self._line.irq(self._edge, 1)
 
     def configure(self, hz: int, sf: int, dbm: int) -> None:
-        """Channel 863-870 or 902-928 MHz, SF 7-12, power at the antenna; listening ends. DriverError(RANGE)."""
-        if not (7 <= sf <= 12 and self.LEAST <= dbm <= self.MOST) or not (
-            863000000 <= hz <= 870000000 or 902000000 <= hz <= 928000000
+        """Channel 863-870 or 902-928 MHz, SF 7-12, power at the antenna; listening ends. DriverError(RANGE).
+
+        Before `start`, and while `start` or `tend` are awaited, every order is out of range.
+        """
+        if (
+            self._state == _SHUT
+            or not (7 <= sf <= 12 and self.LEAST <= dbm <= self.MOST)
+            or not (863000000 <= hz <= 870000000 or 902000000 <= hz <= 928000000)
         ):
             raise DriverError(RANGE)
         self._on = False
@@ -122,6 +130,7 @@ class Radio:
             if self._rxen:
                 self._rxen(1)
             self._listen()
+            self._count = self._total()
             self._state = _LISTEN
 
     def _stop(self):
@@ -165,6 +174,7 @@ class Radio:
         if self._rxen:
             self._rxen(1)
         self._detect()
+        self._hit = True  # for who is overtaken by another order
         self._state = _DETECT
         for _ in range(10 + (8 << self._sf) // 150):
             await self._b.sleep_ms(1)
@@ -181,13 +191,20 @@ class Radio:
             return None
         self.irq = False
         at = self._at
+        # Frames that the chip has had since the last one was told are overwritten. Counted before flags are cleared.
+        total = self._total()
+        more = (total - self._count & 255) - 1
         event = self._events(at)
         if event:
             if self._line():
                 # More has come before the flags were cleared: there will be no edge.
                 self._edge(None)
             what = event[0]
-            if what == CAD:
+            if what in (RX, BAD):
+                self._count = total
+                if 0 < more < 100:
+                    self.lost += more
+            elif what == CAD:
                 self._hit = event[1]
             if what in (TX_DONE, CAD):
                 self._state = _IDLE
@@ -203,16 +220,19 @@ class Radio:
         """See after the chip, every few seconds; `expected`: frames should be heard. True when all was well.
 
         A chip that is in another mode than it was put into is reset. One that has heard no header for five minutes is
-        calibrated, and reset when that did not help. After a DriverError call `start`, `configure` and `listen`.
+        calibrated, and reset when that did not help. After a DriverError (its reason, or RANGE) call `start`, `configure` and `listen`.
         """
         if self.irq:
             return True
-        now = self._b.ticks_ms()
-        state = self._state
-        hz = self._hz
         sf = self._sf
         if not sf:
             raise DriverError(RANGE)
+        now = self._b.ticks_ms()
+        state = self._state
+        on = self._on
+        soft = False
+        if not expected:
+            self._quiet = now
         try:
             mode, pending = self._look()
             if pending:
@@ -224,24 +244,24 @@ class Radio:
                 bad = ticks_diff(now, self._until) > 0
             elif state != _LISTEN:
                 return True
-            if not bad and (state == _SEND or not expected or ticks_diff(now, self._quiet) < _QUIET_MS):
+            if not bad and (state == _SEND or ticks_diff(now, self._quiet) < _QUIET_MS):
                 return True
             if not bad and not self._tried:
-                self._tried = True
+                self._tried = soft = True
                 self._quiet = now
                 self.mended += 1
+                self._sf = 0
                 self._stop()
+                self._state = _SHUT
                 await self._calibrate()
-                self._configure(hz, sf, self._dbm)
-                self._resume()
-                return False
         except DriverError:
-            pass
-        on = self._on
-        self.resets += 1
-        self._tried = False
-        await self.start()
-        self._configure(hz, sf, self._dbm)
+            soft = False
+        if not soft:
+            self.resets += 1
+            self._tried = False
+            await self.start()
+        self._configure(self._hz, sf, self._dbm)
+        self._state = _IDLE
         self._sf = sf
         self._on = on
         self._resume()

@@ -23,6 +23,7 @@ _CRC_ERROR = const(0x040)
 _CAD_DONE = const(0x080)
 _CAD_HIT = const(0x100)
 _DIO1 = const(0x0A3)
+_CAD_PEAK = b"\x16\x16\x17\x18\x19\x1c"  # for SF 7-12 over 2 symbols, from SF 9 on 4 (AN1200.48)
 _TCXO = (1600, 1700, 1800, 2200, 2400, 2700, 3000, 3300)  # mV (13.3.6)
 
 
@@ -115,7 +116,7 @@ class Sx126x(Radio):
         self._do(bytes((0x8E, dbm & 255, 2)))  # ramp of 40 us
         self._do(bytes((0x8B, sf, 4, 1, 1 if sf > 10 else 0)))
         self._do(b"\x0d\x07\x40\x14\x24")  # private sync word
-        self._do(bytes((0x88, 1 if sf < 9 else 2, 22 + (sf - 8 if sf > 8 else 0), 10, 0, 0, 0, 0)))  # AN1200.48
+        self._do(bytes((0x88, 1 if sf < 9 else 2, _CAD_PEAK[sf - 7], 10, 0, 0, 0, 0)))
 
     def _standby(self):
         self._do(b"\x80\x01")
@@ -145,6 +146,9 @@ class Sx126x(Radio):
             self._heard()
         mode = data[1] >> 4 & 7
         return (1 if mode == 5 else 0), data[3] & _DIO1
+
+    def _total(self):
+        return self._ask(b"\x10\0\0\0\0")[3]
 
     def _events(self, at):
         data = self._ask(b"\x12\0\0\0\0")

@@ -15,6 +15,7 @@ _FIFO_AT = const(0x0D)
 _RX_CURRENT = const(0x10)
 _FLAGS = const(0x12)
 _N_BYTES = const(0x13)
+_PACKETS = const(0x17)
 _SNR = const(0x19)
 _HOP = const(0x1C)
 _CONFIG1 = const(0x1D)
@@ -27,7 +28,7 @@ _TCXO = const(0x4B)
 _PA_DAC = const(0x4D)
 _HEADER = const(0x10)
 _CRC_ERROR = const(0x20)
-_OSC_US = const(300)  # the oscillator takes 250 to wake from sleep (table 9)
+_OSC_US = const(300)  # the oscillator takes 250 to wake from sleep (2.5.2)
 
 
 class Sx127x(Radio):
@@ -140,6 +141,9 @@ class Sx127x(Radio):
             self._put(_FLAGS, _HEADER)
             self._heard()
         return (1 if mode == 0x85 else 0), flags & 0x4C
+
+    def _total(self):
+        return self._get(_PACKETS)
 
     def _events(self, at):
         flags = self._get(_FLAGS)

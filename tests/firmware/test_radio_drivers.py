@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,6 +273,70 @@ await hear(60000)
     assert works(bench, station)
 
 
+@pytest.mark.parametrize("deaf", [False, True])
+def test_orders_while_it_is_mended_are_refused(bench: RadioBench, board: str, deaf: bool) -> None:
+    body = """
+await ready()
+await asyncio.sleep_ms(1000)
+say("now")
+await asyncio.sleep_ms(%d)
+task = asyncio.create_task(radio.tend(True))
+for f, args in ((radio.transmit, (b"x", time.ticks_add(time.ticks_us(), 15000))), (radio.listen, ()), (radio.configure, (868100000, 8, 10))):
+    await asyncio.sleep_ms(1)
+    try:
+        f(*args)
+        say("taken")
+    except DriverError as error:
+        say("refused", error.reason)
+await attempt(radio.cad())
+say("tend", await task, radio.mended, radio.resets)
+await hear(60000)
+"""
+    station = bench.station(board, body % (301_000 if deaf else 100))
+    while not station.said("now"):
+        bench.run(0.01)
+    model = station.model
+    assert isinstance(model, (Sx126x, Sx127x))
+    if not deaf:
+        model.fall_to_standby(bench.clock.now_us)
+    bench.run(302 if deaf else 1)
+    assert station.said("refused") == [[RANGE]] * 3 and station.said("error") == [[RANGE]]
+    assert station.said("tend") == [[False, 1, 0] if deaf else [False, 0, 1]]
+    tuning = model.tuning(bench.clock.now_us)
+    assert tuning is not None and tuning.sf == 7
+    assert works(bench, station) and model.wrong == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_fails_it_hears_again(bench: RadioBench, board: str, seed: int) -> None:
+    """Faults of all kinds one after the other, in an order of chance; each is over when its time has come."""
+    rng = random.Random(f"{board}/{seed}")
+    station = bench.station(board, TEND)
+    model = station.model
+    assert isinstance(model, (Sx126x, Sx127x))
+    bench.run(5)
+    for _ in range(12):
+        fault = rng.choice(["gone", "nack", "silent", "slow_ms", "busy_stuck", "deaf", "standby", "reset", "supply"])
+        if fault == "standby":
+            model.fall_to_standby(bench.clock.now_us)
+        elif fault == "reset":
+            model.power_cycle(bench.clock.now_us)
+        elif fault == "supply":
+            station.board.power_cycle(rng.uniform(0.1, 5))
+        elif fault == "deaf":
+            model.deaf = rng.choice([1, 2])
+        else:
+            setattr(model, fault, 300 if fault == "slow_ms" else True)
+        bench.run(rng.uniform(0.01, 60))
+        for name in ("gone", "nack", "silent", "busy_stuck"):
+            if getattr(model, name):
+                setattr(model, name, False)
+        model.slow_ms = 0
+        bench.run(640 if model.deaf else 35)
+        assert works(bench, station), fault
+    assert len(station.said("event")) == 12
+
+
 def test_orders_that_cannot_be(bench: RadioBench, board: str) -> None:
     body = """
 def refused(f, *args):
@@ -358,7 +423,7 @@ class SPI:
         op = command[0]
         data[1] = ANSWERS.get(op, 0)
         if len(data) > 2:
-            data[2], data[3] = (0, 0x12) if op == 0x12 else (120, 0) if op == 0x13 else (142, 25)
+            data[2], data[3] = (0, 1) if op == 0x10 else (0, 0x12) if op == 0x12 else (120, 0) if op == 0x13 else (142, 25)
 
 class machine:
     SPI = SPI

@@ -159,6 +159,26 @@ def test_a_frame_that_began_before_listening_is_not_heard(bench: RadioBench) -> 
     assert len(other.said("event")) == 1 and other.model.missed == 1
 
 
+@pytest.mark.parametrize("board", [SX1262, SX1276])
+def test_frames_that_nobody_fetched_in_time_are_counted(bench: RadioBench, board: str) -> None:
+    body = """
+await ready()
+for _ in range(4):
+    time.sleep_ms(1000)
+    await hear(50)
+    say("lost", radio.lost)
+    await hear(950)
+"""
+    station = bench.station(board, body)
+    bench.run(0.4)
+    for frames in (1, 3, 0, 2):
+        for n in range(frames):
+            station.model.deliver(bytes([n]), -70, 5, bench.clock.now_us + (n + 1) * 100_000)
+        bench.run(2)
+    assert [e[1] for e in station.said("event")] == ["00", "02", "01"]
+    assert station.said("lost") == [[0], [2], [2], [3]]
+
+
 def test_airtime_is_that_of_the_application_note() -> None:
     """AN1200.13 and SX1276 data sheet 4.1.1.7, in floating point, against the driver's integers and the model's."""
     sizes = [0, 1, 2, 3, 5, 9, 13, 51, 70, 120, 222, 255]

@@ -323,6 +323,30 @@ def test_limitations_of_section_15(host: Host) -> None:
     assert not host.model.emissions[-1].clean
 
 
+def test_an_ether_is_told_what_is_heard(host: Host) -> None:
+    told: list[tuple[int | None, int]] = []
+    host.model.on_tune = lambda tuning, since_us: told.append((tuning and tuning.sf, since_us))
+    host.do(b"\x80\x01")
+    host.busy_us()
+    began = host.now_us
+    host.do(b"\x82\xff\xff\xff")
+    assert told == [(7, began + 62)] and host.model.listening_since == began + 62
+    host.run_ms(5)
+    host.do(b"\x80\x01")
+    assert told[1:] == [(None, host.now_us)] and host.model.listening_since is None
+
+
+def test_statistics(host: Host) -> None:
+    host.do(b"\x82\xff\xff\xff")
+    host.run_ms(1)
+    for crc_ok, header_ok in ((True, True), (False, True), (True, False), (True, True)):
+        host.model.deliver(b"count", -90, 5, host.now_us + 50_000, crc_ok, header_ok=header_ok)
+        host.run_ms(60)
+    assert host.do(b"\x10", bytes(7))[2:] == b"\0\3\0\1\0\1"
+    host.do(bytes(7))
+    assert host.do(b"\x10", bytes(7))[2:] == bytes(6)
+
+
 def test_faults(host: Host) -> None:
     model = host.model
     host.do(b"\x82\xff\xff\xff")

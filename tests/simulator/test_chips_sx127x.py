@@ -151,7 +151,10 @@ def test_continuous_reception(host: Host) -> None:
         assert -157 + (raw * 16 / 15 if snr >= 0 else raw + snr) == pytest.approx(rssi, abs=1)
         put(host, 0x12, 0xFF)
         assert get(host, 0x01) == b"\x85"
-    assert get(host, 0x14, 2) == b"\x00\x02"
+    assert get(host, 0x14, 4) == b"\x00\x02\x00\x02"
+    put(host, 0x01, 0x81)
+    put(host, 0x01, 0x85)
+    assert get(host, 0x14, 4) == bytes(4), "counted since reception began"
 
 
 def test_damage_is_told(host: Host) -> None:

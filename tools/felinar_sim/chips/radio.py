@@ -1,7 +1,7 @@
 """What the models of both LoRa transceivers share: pins, timers, faults, and the antenna that an ether connects to.
 
-The ether's side: it sets `on_transmit`, `on_abort` and `channel_busy`, asks `tuning(now_us)` what a radio can hear, and calls
-`deliver(...)` for each frame that reaches it. A radio knows nothing of distance or collisions; it refuses by itself what it
+The ether's side: it sets `on_transmit`, `on_abort` and `channel_busy`, is told by `on_tune` when reception begins (and on what) or
+ends, or asks `tuning(now_us)` what a radio can hear, and calls `deliver(...)` for each frame that reaches it. A radio knows nothing of distance or collisions; it refuses by itself what it
 cannot have received: while it does not listen, began to listen after the preamble, or is locked to another frame.
 
 Airtime is that of the SX1276 data sheet, rev. 7, section 4.1.1.7 (and AN1200.13).
@@ -82,6 +82,7 @@ class LoraRadio(Chip):
         """`rxen`: the board's antenna switch needs a pin high to receive; `power_pin`: a pin switches the supply."""
         self.on_transmit: Callable[[Emission], None] = lambda emission: None
         self.on_abort: Callable[[Emission, int], None] = lambda emission, now_us: None
+        self.on_tune: Callable[[Tuning | None, int], None] = lambda tuning, since_us: None
         self.channel_busy: Callable[[Tuning, int, int], bool] = lambda tuning, start_us, end_us: False
         self.emissions: list[Emission] = []
         self.wrong: list[str] = []
@@ -262,11 +263,18 @@ class LoraRadio(Chip):
     def _forget(self, now_us: int) -> None:
         """The state ends: what was planned is void, what is on the air stops."""
         self._epoch += 1
-        self._since = None
+        if self._since is not None:
+            self._since = None
+            self.on_tune(None, now_us)
         self._locked_us = 0
         emission, self._emission = self._emission, None
         if emission is not None and now_us < emission.end_us:
             self.on_abort(emission, now_us)
+
+    def _open(self, since_us: int) -> None:
+        """Reception begins."""
+        self._since = since_us
+        self.on_tune(self._tuning(), since_us)
 
     def _emit(self, emission: Emission) -> None:
         self._emission = emission

@@ -100,6 +100,7 @@ class Sx126x(LoraRadio):
         self._status = (0, 0, 0)  # RSSI, SNR, signal RSSI, as the command gives them
         self._irq = self._irq_mask = self._dio1_mask = 0
         self._command_status = 1
+        self._stats = [0, 0, 0]  # frames, with a wrong CRC, headers that could not be read
         self._wake_us = _COLD_US
         self._in = bytearray()
         self._ignored = False
@@ -157,7 +158,7 @@ class Sx126x(LoraRadio):
         elif op == 0x11:
             answer = bytes([self.packet_type or 0])
         elif op == 0x10:
-            answer = bytes(6)
+            answer = b"".join((n & 0xFFFF).to_bytes(2, "big") for n in self._stats)
         elif op == 0x1D and len(given) >= 3:
             address, skip = given[1] << 8 | given[2], 4
             answer = bytes(self.registers[(address + i) % 4096] for i in range(max(0, len(given) - 4)))
@@ -174,6 +175,8 @@ class Sx126x(LoraRadio):
     # Commands
 
     def _execute(self, op: int, p: bytes, now_us: int) -> None:
+        if op == 0 and len(p) >= 6:
+            self._stats = [0, 0, 0]
         if op in _READS:
             return
         rule = _IN.get(op)
@@ -278,7 +281,8 @@ class Sx126x(LoraRadio):
         if ready is None:
             return
         timeout = int.from_bytes(p[:3], "big")
-        self._since, self._rx_single, self._rx_next = ready, timeout != 0xFFFFFF, self._rx_base
+        self._rx_single, self._rx_next = timeout != 0xFFFFFF, self._rx_base
+        self._open(ready)
         if 0 < timeout < 0xFFFFFF:
             due = ready + round(timeout * _TICK_US)
             self._plan(due, lambda: self._timed_out(due))
@@ -299,7 +303,8 @@ class Sx126x(LoraRadio):
             deaf = self.deaf or (self._rxen and not self._rxen_on)
             hit = not deaf and self.channel_busy(t, ready, listened)
             if hit and self._cad[3] == 1:
-                self._since, self._rx_single = ready, True
+                self._rx_single = True
+                self._open(ready)
             else:
                 self._forget(done)
                 self.mode = RC
@@ -427,6 +432,7 @@ class Sx126x(LoraRadio):
     # Reception
 
     def _headed(self, valid: bool, now_us: int) -> None:
+        self._stats[2] += not valid
         self._raise(_PREAMBLE | (_HEADER if valid else _HEADER_ERR), now_us)
         if not valid and self._rx_single:
             self._rest(now_us)
@@ -440,6 +446,8 @@ class Sx126x(LoraRadio):
         level = max(0, min(255, round(-2 * rssi)))
         self._status = (level, round(snr * 4) & 0xFF, level)
         self._command_status = 2
+        self._stats[0] += 1
+        self._stats[1] += not crc_ok
         if self._rx_single:
             self._rest(now_us)
         self._raise(_RX_DONE | (0 if crc_ok else _CRC_ERR), now_us)

@@ -1,7 +1,7 @@
 """Semtech SX1276/77/78/79: registers, FIFO, DIO0, in LoRa mode; of the FSK modem only what calibrates the image.
 
 Source: data sheet SX1276/77/78/79, rev. 7 (May 2020): LoRa operation 4.1, modes 4.1.6 and table 16, FIFO 4.1.2.3, interrupts
-4.1.2.4 and table 18 (DIO mapping), registers 6.4, RSSI 5.5.5, power 5.4.2 and 5.4.3, reset 7.2, start-up times table 9
+4.1.2.4 and table 18 (DIO mapping), registers 6.4, RSSI 5.5.5, power 5.4.2 and 5.4.3, reset 7.2, start-up times 2.5.2
 (TS_OSC 250 µs, TS_FS 60 µs) and 4.2.5; errata note rev. 1.1 (SX1276/77/78): 2.1 sensitivity at 500 kHz, 2.3 spurious reception.
 RegInvertIq reads 0x27 in LoRa mode and its bit 0 is inverted against the table (see the SX1276 reference drivers).
 
@@ -193,10 +193,12 @@ class Sx127x(LoraRadio):
         if mode == TX:
             self._send(when + 5 + _RAMP_US[self._common[0x0A] & 15] * 5 // 4)
         elif mode in (RX, RX_SINGLE):
-            self._since, self._rx_next = when + _RX_US, self._lora[0x0F]
+            self._rx_next = self._lora[0x0F]
+            self._lora[0x14:0x18] = bytes(4)
+            self._open(when + _RX_US)
             if mode == RX_SINGLE:
                 symbols = (self._lora[0x1E] & 3) << 8 | self._lora[0x1F]
-                due = self._since + round(symbols * self._symbol_us)
+                due = when + _RX_US + round(symbols * self._symbol_us)
                 self._plan(due, lambda: self._timed_out(due))
         elif mode == CAD:
             self._detect(when + _RX_US)
@@ -303,6 +305,9 @@ class Sx127x(LoraRadio):
         self._rx_next = (place + len(data)) & 255
         lora[0x10], lora[0x13], lora[0x25] = place, len(data), self._rx_next
         lora[0x1C] = 0x40
+        if crc_ok:
+            count = (lora[0x16] << 8 | lora[0x17]) + 1
+            lora[0x16], lora[0x17] = count >> 8 & 255, count & 255
         quarters = max(-128, min(127, round(snr * 4)))
         lora[0x19] = quarters & 0xFF
         raw = (rssi + 157) * 15 / 16 if snr >= 0 else rssi + 157 - quarters / 4
