@@ -72,7 +72,9 @@ class Radio:
         self._on = False  # to listen when nothing else is to be done
         self._hz = self._sf = self._dbm = 0
         self._until = 0
-        self._count = 0
+        self._total = self._count = (
+            0  # frames that the chip has had since it listens, and had when the last one was told
+        )
         self._quiet = b.ticks_ms()
         self._tried = False
         self._hit = False
@@ -130,7 +132,7 @@ class Radio:
             if self._rxen:
                 self._rxen(1)
             self._listen()
-            self._count = self._total()
+            self._count = 0
             self._state = _LISTEN
 
     def _stop(self):
@@ -191,9 +193,6 @@ class Radio:
             return None
         self.irq = False
         at = self._at
-        # Frames that the chip has had since the last one was told are overwritten. Counted before flags are cleared.
-        total = self._total()
-        more = (total - self._count & 255) - 1
         event = self._events(at)
         if event:
             if self._line():
@@ -201,7 +200,9 @@ class Radio:
                 self._edge(None)
             what = event[0]
             if what in (RX, BAD):
-                self._count = total
+                # Frames that have come since the last one was told are overwritten.
+                more = (self._total - self._count & 255) - 1
+                self._count = self._total
                 if 0 < more < 100:
                     self.lost += more
             elif what == CAD:

@@ -35,6 +35,7 @@ class Sx126x(Radio):
         super().__init__(b, entry)
         self._busy = b.pin("radio_busy", 1)
         self._band = b""
+        self._slow = True
 
     def _wait(self) -> None:
         """Until BUSY is low (8.3.1)."""
@@ -45,7 +46,10 @@ class Sx126x(Radio):
         raise DriverError(TIMEOUT)
 
     def _do(self, command, more=None) -> None:
-        self._wait()
+        """What sets something keeps BUSY high for a while; what reads, or writes memory, for less than a microsecond (8.3.1)."""
+        if self._slow:
+            self._wait()
+        self._slow = command[0] > 127
         self._cs(0)
         self._spi.write(command)
         if more is not None:
@@ -54,7 +58,9 @@ class Sx126x(Radio):
 
     def _ask(self, command) -> bytearray:
         """A command of five bytes, and what came back meanwhile."""
-        self._wait()
+        if self._slow:
+            self._wait()
+            self._slow = False
         data = self._data
         self._cs(0)
         self._spi.write_readinto(command, data)
@@ -124,6 +130,7 @@ class Sx126x(Radio):
 
     def _listen(self):
         self._do(b"\x8c\x00\x08\x00\xff\x01\x00")
+        self._do(b"\0\0\0\0\0\0\0")  # statistics from 0
         self._do(b"\x82\xff\xff\xff")
 
     def _load(self, data, n):
@@ -138,6 +145,7 @@ class Sx126x(Radio):
         self._do(b"\xc5")
 
     def _look(self):
+        self._slow = True
         data = self._ask(b"\x12\0\0\0\0")
         if data[2] & 0xFC:
             return 0, 0
@@ -147,10 +155,9 @@ class Sx126x(Radio):
         mode = data[1] >> 4 & 7
         return (1 if mode == 5 else 0), data[3] & _DIO1
 
-    def _total(self):
-        return self._ask(b"\x10\0\0\0\0")[3]
-
     def _events(self, at):
+        self._slow = True  # the chip may be changing its mode by itself
+        self._total = self._ask(b"\x10\0\0\0\0")[3]
         data = self._ask(b"\x12\0\0\0\0")
         flags = data[2] << 8 | data[3]
         if data[2] & 0xFC:
@@ -171,7 +178,6 @@ class Sx126x(Radio):
             data = self._ask(b"\x14\0\0\0\0")
             rssi = -(data[2] >> 1)
             snr = data[3] - 256 if data[3] > 127 else data[3]
-            self._wait()
             self._cs(0)
             self._spi.write(bytes((0x1E, start, 0)))
             self._spi.readinto(self._view[:n])

@@ -12,12 +12,7 @@ _OP_MODE = const(0x01)
 _FRF = const(0x06)
 _PA_CONFIG = const(0x09)
 _FIFO_AT = const(0x0D)
-_RX_CURRENT = const(0x10)
 _FLAGS = const(0x12)
-_N_BYTES = const(0x13)
-_PACKETS = const(0x17)
-_SNR = const(0x19)
-_HOP = const(0x1C)
 _CONFIG1 = const(0x1D)
 _PAYLOAD = const(0x22)
 _CONFIG3 = const(0x26)
@@ -28,6 +23,8 @@ _TCXO = const(0x4B)
 _PA_DAC = const(0x4D)
 _HEADER = const(0x10)
 _CRC_ERROR = const(0x20)
+# From RegFifoRxCurrentAddr (0x10) on in one go: to RegHopChannel (0x1C), flags, length, counts, SNR and RSSI between them.
+_STATE = b"\x10\0\0\0\0\0\0\0\0\0\0\0\0\0"
 _OSC_US = const(300)  # the oscillator takes 250 to wake from sleep (2.5.2)
 
 
@@ -39,6 +36,7 @@ class Sx127x(Radio):
         super().__init__(b, entry)
         self._two = bytearray(2)
         self._got = bytearray(2)
+        self._burst = bytearray(14)
 
     def _put(self, register, value) -> None:
         """Write a register, or several from it on."""
@@ -142,14 +140,16 @@ class Sx127x(Radio):
             self._heard()
         return (1 if mode == 0x85 else 0), flags & 0x4C
 
-    def _total(self):
-        return self._get(_PACKETS)
-
     def _events(self, at):
-        flags = self._get(_FLAGS)
+        state = self._burst
+        self._cs(0)
+        self._spi.write_readinto(_STATE, state)
+        self._cs(1)
+        flags = state[3]
         if flags == 255:
             return None  # nobody there
         self._put(_FLAGS, flags)
+        self._total = state[8]
         if flags & _HEADER:
             self._heard()
         if flags & 8:
@@ -159,21 +159,20 @@ class Sx127x(Radio):
         if not flags & 0x40:
             return None
         # A header that says that there is no CRC is none of ours.
-        if flags & _CRC_ERROR or not self._get(_HOP) & 0x40:
+        if flags & _CRC_ERROR or not state[13] & 0x40:
             return BAD, at
-        n = self._get(_N_BYTES)
-        snr = self._get(_SNR)
-        rssi = self._get(_SNR + 1)
+        n = state[4]
+        snr = state[10]
+        rssi = state[11]
         # 5.5.5
         if snr > 127:
             snr -= 256
             rssi += snr // 4
         else:
             rssi = rssi * 16 // 15
-        self._put(_FIFO_AT, self._get(_RX_CURRENT))
-        self._two[0] = _FIFO
+        self._put(_FIFO_AT, state[1])
         self._cs(0)
-        self._spi.write(memoryview(self._two)[:1])
+        self._spi.write(b"\0")
         self._spi.readinto(self._view[:n])
         self._cs(1)
         return RX, at, rssi - 157, snr, n

@@ -422,7 +422,10 @@ class SPI:
     def write_readinto(self, command, data):
         op = command[0]
         data[1] = ANSWERS.get(op, 0)
-        if len(data) > 2:
+        if len(data) == 14:
+            for i in range(13):
+                data[1 + i] = ANSWERS.get(0x10 + i, 0)
+        elif len(data) > 2:
             data[2], data[3] = (0, 1) if op == 0x10 else (0, 0x12) if op == 0x12 else (120, 0) if op == 0x13 else (142, 25)
 
 class machine:

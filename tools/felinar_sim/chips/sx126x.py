@@ -187,7 +187,8 @@ class Sx126x(LoraRadio):
             self._fail(5, op)
             return
         self._command_status = 1
-        self._busy_until = max(self._busy_until, now_us + 1)
+        if op > 0x7F:  # T_SW of what only moves data is below a microsecond
+            self._busy_until = max(self._busy_until, now_us + 1)
         if op in self._TABLE:
             self._TABLE[op](self, p, now_us)
 
