@@ -27,6 +27,7 @@ MARGIN = 60  # 0.1 dB above the limit that a node's signal should have
 LIMITS = (-75, -100, -125, -150)  # 0.1 dB of SNR at which SF7 to SF10 are still received: SX1276 data sheet, table 13
 
 _PATIENCE = 2000  # ms that an answer waits for a time that is nobody's
+_HOLD = 1500  # ms for which answers are gathered when there are many, as each makes the bridge deaf to who asks
 _MISSED = 2  # turns without a frame, and a slot counts as nobody's for the time being
 _CUT = 8  # owners all silent in one superframe: their power is gone
 _RESERVE = 10000  # ms in an hour that only "all on" may use
@@ -209,6 +210,7 @@ class Downlink:
         self.wake = 0
         self._rest = Ledger(BANDS[band(DOWNLINK)][2])
         self._until = 0  # until then an answer is awaited
+        self._held = 0  # until then answers are gathered
         self._queue: list[Item] = []
         self._beacon = 0  # time of the newest beacon handed over
 
@@ -265,6 +267,8 @@ class Downlink:
             at = self._opening(now, item, air)
             if at - now > LATENCY + 30:
                 self.wake = min(self.wake, at - LATENCY)
+                if now < item.since + _PATIENCE:
+                    self.wake = min(self.wake, item.since + _PATIENCE)
                 if item.priority <= COMMAND:
                     break  # nothing lower may take its place
                 continue
@@ -276,6 +280,8 @@ class Downlink:
             if item.reply:
                 end += 2 * TURN + air_ms(frame.sf, item.reply) + GUARD
                 self._until = end
+            if item.priority == REPLY and at > self._held:
+                self._held = at + _HOLD
             if item.gaps:
                 item.due = end + item.gaps[min(item.sent, len(item.gaps) - 1)]
             else:
@@ -308,6 +314,8 @@ class Downlink:
         answer = 0
         if item.priority != ALL:
             t = max(t, self._until)
+            if item.priority == REPLY and now - item.since < _HOLD and now < self._held:
+                t = max(t, self._held)
             if item.reply:
                 answer = 2 * TURN + air_ms(frame.sf, item.reply)
         aligned = -1
@@ -320,20 +328,21 @@ class Downlink:
                 return t
             n = (t - frame.begin + GUARD // 2) // INTERVAL
             at = t - n * INTERVAL - frame.begin + GUARD // 2
-            last = (at + air + answer) // frame.slot_ms
+            if at >= frame.slots * frame.slot_ms:
+                return t  # contention
+            if item.priority > COMMAND and now - item.since < _PATIENCE:
+                free = self.slots.free(n)
+                last = min((at + air + answer) // frame.slot_ms, frame.slots - 1)
+                taken = [i for i in range(at // frame.slot_ms, last + 1) if not free >> i & 1]
+                if not taken:
+                    return t
+                t = n * INTERVAL + frame.start(taken[-1] + 1)
+                continue
             position = (at + frame.slot_ms - 1) // frame.slot_ms
             if position >= frame.slots:
-                if at >= frame.slots * frame.slot_ms:
-                    return t  # contention
                 t = n * INTERVAL + frame.end
                 continue
             t = aligned = n * INTERVAL + frame.start(position) - GUARD // 2
-            if item.priority > COMMAND and now - item.since < _PATIENCE:
-                free = self.slots.free(n)
-                last = position + (air + answer) // frame.slot_ms
-                if any(not free >> i & 1 for i in range(position, min(last + 1, frame.slots))):
-                    t += 1
-                    aligned = -1
         return t
 
     def _clear(self, begin: int, end: int, answer: int) -> int:

@@ -15,7 +15,6 @@ _SILENT = 65000  # without a verified beacon of it, a bridge is given up
 _FRESH = 25000  # a beacon heard since then: somebody is there
 _DWELL = 21000  # for each spreading factor while nobody is heard
 _SPREAD = 36  # superframes over which nodes come back after a power cut of the city
-_RETRY = 3  # log2 of the superframes over which a join is tried again
 _JOIN = 19  # bytes of a JOIN_REQ
 _REPLY = 22  # bytes of the longest answer to a command
 _FRONT = 9  # bytes of header and tag of a report
@@ -25,8 +24,7 @@ class Access:
     """Follow one bridge: `heard` and `verified` for its beacons, `turn` for the own slot, `contend` for what can't wait.
 
     `slot` is below 0 while the node has none; `joining` says that a JOIN_REQ is to go out when `join` says so. What was
-    not taken, or not done, is counted in `counts`: "stray" (a beacon far from where it should be), "preempted" (the
-    host was speaking), "void" (a slot that the host has planned anew).
+    not done is counted in `counts`: "preempted" (the host was speaking), "void" (the host has planned the slots anew).
     """
 
     def __init__(self, address: int, random, counts, factors=(7, 9, 8, 10)) -> None:  # type: ignore[no-untyped-def]
@@ -36,6 +34,9 @@ class Access:
         self.slot = -1
         self.joining = True
         self.tries = 0  # JOIN_REQs sent in vain
+        self._asked = 0  # interval for which `join` was asked
+        self.crowd = 0  # JOIN_ACCs for others
+        self._wait = 0  # superframes since the first JOIN_REQ
         self.quiet = 0  # until then somebody else answers a command
         self._random = random
         self._factors = factors
@@ -53,7 +54,7 @@ class Access:
         self._off = 0  # own time - host's, by the newest beacon
         self._since = self._heard = self._alive = now
         self._free = self._free_n = 0
-        self._held: list[tuple[int, int]] = []  # (counter, offset) of beacons that may be verified yet
+        self._held: list[tuple[int, int]] = []  # (counter, when it began) of beacons that may be verified yet
         # By verified beacons: the newest one's interval and offset, an older one's, and what they say of the drift.
         self._sure = self._sure_off = self._mark = self._mark_off = self._rate = 0
         self._drift = 100  # ppm that are not known
@@ -63,8 +64,8 @@ class Access:
     def heard(self, bridge: int, counter: int, body: bytes, began: int) -> None:
         """A beacon that nobody has verified: address - BEACONS, counter (its interval << 8 | number), when it began.
 
-        As long as the clock is not set any interval that ends in the right eight bits will do. All that it does to a
-        node in a slot is to trim its times within the guard.
+        As long as the clock is not set any interval that ends in the right eight bits will do. It does nothing to a node
+        in a slot: slot times come from verified beacons, which are exact enough for longer than it takes to verify one.
         """
         frame = self.frame
         if bridge != frame.bridge:
@@ -74,19 +75,13 @@ class Access:
             self._follow(frame.sf, bridge, began)
             frame = self.frame
         n = counter >> 8
-        off = began - n * INTERVAL - (body[17] << 8 | body[18])
         self._heard = began
         self._held = self._held[-7:]
-        self._held.append((counter, off))
-        if self._sure:
-            if not -GUARD < 2 * (off - self._offset(n)) < GUARD:
-                count(self.counts, "stray")
-                return
-        else:
-            self._off = off
+        self._held.append((counter, began))
+        if not self._sure:
+            self._off = began - n * INTERVAL - (body[17] << 8 | body[18])
             if self.slot < 0 or (frame.sf, bridge) != self._home:
                 self.joining = True
-        self._off = off
         self.timed = True
         self._free = self._open(body)
         self._free_n = n
@@ -118,18 +113,24 @@ class Access:
         if bridge != frame.bridge:
             return None
         n = counter >> 8
-        for held, off in self._held:
-            if held != counter or n < self._sure:
-                continue
+        times = [began for held, began in self._held if held == counter]
+        # Of two with that counter one is forged, and nothing tells which.
+        if len(times) == 1 and n >= self._sure:
+            off = times[0] - n * INTERVAL - (body[17] << 8 | body[18])
+            if self._sure:
+                # An interrupt may be served late, not early: what came later than expected counts as far as drift goes.
+                expected = self._offset(n)
+                most = 1 + (n - self._sure) * self._drift // 100
+                off = max(min(off, expected + most), expected - GUARD - most)
             if not self._sure or n - self._mark > 120:
                 if self._sure:
-                    # From a beacon 120 to 240 intervals ago: 1 ms each is 1 to 2 ppm, and 5 for the temperature.
+                    # Over 20 minutes and more 2 ms are at most 2 ppm; the rest is for the temperature.
                     self._rate = (off - self._mark_off) * 1600 // (n - self._mark)
-                    self._drift = 8
+                    self._drift = 10
                 self._mark = n
                 self._mark_off = off
             self._sure = n
-            self._sure_off = off
+            self._sure_off = self._off = off
             self._alive = off + n * INTERVAL
         if self.slot < 0 or n <= self._from:
             return None
@@ -177,7 +178,7 @@ class Access:
         begin = frame.start(self.slot % frame.slots)
         n = (now - self._off - begin - GUARD // 2) // INTERVAL + 1
         n += (self.slot // frame.slots - n) % CYCLE
-        at = n * INTERVAL + begin + max(self._offset(n), self._off)
+        at = n * INTERVAL + begin + self._offset(n)
         error = max(self.error(at), GUARD // 2)
         limit = frame.limit
         room = frame.slot_ms
@@ -206,11 +207,11 @@ class Access:
     def _below(self, n: int) -> int:
         return int.from_bytes(self._random(3), "big") % n
 
-    def contend(self, now: int, size: int, width: int = 0) -> int:
+    def contend(self, now: int, size: int, place: int = -1) -> int:
         """When to try a frame of `size` bytes at random times (with channel-activity detection); 0: no beacon yet.
 
-        In one of the next 1 << width superframes, in their times of contention and, for nodes without a slot, in
-        slots that are nobody's.
+        In the present superframe's times of contention and, for nodes without a slot, in slots that are nobody's;
+        at a place of 0 to 65535 in them rather than at random.
         """
         if not self.timed:
             return 0
@@ -218,8 +219,6 @@ class Access:
         begin = self.frame.first
         now += TURN - self._off
         n = (now - begin) // INTERVAL
-        if width:
-            n += self._below(1 << width)
         while True:
             parts = []
             total = 0
@@ -232,7 +231,7 @@ class Access:
             if total:
                 break
             n += 1
-        total = self._below(total)
+        total = self._below(total) if place < 0 else total * place >> 16
         for a, room in parts:
             if total < room:
                 return n * INTERVAL + a + total + self._off
@@ -240,14 +239,34 @@ class Access:
         return 0
 
     def join(self, now: int) -> int:
-        """When to send the JOIN_REQ (again); 0: not yet, there is no beacon. Count `tries` up with each that was sent.
+        """Call when a beacon was heard: when to send the JOIN_REQ (again), 0: not in this superframe.
 
-        The first goes out at once, for the lamp that is alone. The next ones wait for a time that follows from the
-        address, as many may have come back together; later ones for a random one.
+        Count `tries` up with each that was sent. The first goes out at once, for the lamp that is alone. The second waits
+        for a time that follows from the address, as many may have come back together; then chance decides, by how many
+        others were answered in the last superframe (`crowd`: count the JOIN_ACCs that are for others).
         """
+        n = self._free_n
+        if n == self._asked or not self.joining:
+            return 0
+        self._asked = n
         if self.tries == 1:
-            now += (spread(self.address) * _SPREAD >> 16) * INTERVAL + self._below(INTERVAL)
-        return self.contend(now, _JOIN, _RETRY if self.tries > 1 else 0)
+            place = spread(self.address) * _SPREAD
+            self._wait += 1
+            if self._wait <= place >> 16:
+                return 0
+            return self.contend(now, _JOIN, place & 0xFFFF)
+        crowd = self.crowd
+        self.crowd = 0
+        if self.tries and self._below(1 + crowd * air_ms(self.frame.sf, _JOIN) // 150):
+            return 0
+        return self.contend(now, _JOIN)
+
+    def again(self, now: int) -> int:
+        """The channel was busy when the JOIN_REQ was to go out: when to try next; 0: `join` says so at a later beacon."""
+        if self.tries:
+            return self.contend(now, _JOIN)
+        self.tries = 1
+        return 0
 
     def step(self, now: int) -> bool:
         """Call every second or so; True: the radio is to be tuned to `frame` anew."""

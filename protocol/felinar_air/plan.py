@@ -105,8 +105,8 @@ class Superframe:
 
 
 def spread(address: int) -> int:
-    """0 to 65535: dense addresses land evenly, any others at random (multiplicative hash)."""
-    return address * 40503 & 0xFFFF
+    """0 to 65535: dense addresses, some tens to thousands, land evenly, others at random (multiplicative hash)."""
+    return address * 39979 & 0xFFFF
 
 
 class Ledger:
