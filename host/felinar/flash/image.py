@@ -53,13 +53,20 @@ class Image:
         return digest.hexdigest()
 
 
+def _file_of(board_id: str) -> Path:
+    from felinar_build import board as boards
+    from felinar_build.modules import ROOT
+
+    return Path(board_id) if board_id.endswith(".toml") else boards.find(ROOT / "boards", board_id)
+
+
 def board(board_id: str) -> Board:
-    """A board file by its id. Raises FlashError: board-unknown."""
+    """A board file by its id, or a file of one's own by its path (*.toml). Raises FlashError: board-unknown."""
     from felinar_build import board as boards
     from felinar_build.modules import ROOT
 
     try:
-        return boards.load(boards.find(ROOT / "boards", board_id))
+        return boards.load(_file_of(board_id))
     except boards.BoardError as error:
         known = ", ".join(sorted(path.parent.name for path in (ROOT / "boards").glob("*/board.toml")))
         if "there is no board" in str(error):
@@ -132,12 +139,11 @@ def application(board_id: str) -> Mapping[str, bytes]:
     Raises FlashError: application.
     """
     from felinar_build import app
-    from felinar_build import board as boards
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "app"
         try:
-            written = app.build(boards.find(app.ROOT / "boards", board_id), out, mpy=True)
+            written = app.build(_file_of(board_id), out, mpy=True)
         except app.BuildError as error:
             raise FlashError("application", f"{error}.") from error
         return {str(path.relative_to(out)): path.read_bytes() for path in written}

@@ -16,6 +16,7 @@ import serial
 from felinar_wire import core, schema
 from felinar_wire.aes import cmac, derive
 
+from felinar.flash import urls
 from felinar.flash.catalogue import FlashError
 from felinar.flash.talk import Said, Talk, uid
 
@@ -32,6 +33,8 @@ _PLAUSIBLE = 1_767_225_600  # 2026-01-01: the clock of this host has been set
 _DARK_W, _LIT_W = 2.0, 2.0
 """Off is at most 2 W (docs/architecture.md, *Measured*); a lamp that is there takes 2 W more when lit."""
 _RESULT = re.compile(r"(ok|FAILED) (\w+)")
+_VERDICT = re.compile(r"PASS|FAIL")
+_LEVEL = re.compile(r"level \d+ mode \d+")
 _SENSOR = re.compile(r"(\w+) (\{.*\}) errors \d+")
 
 
@@ -65,6 +68,7 @@ class SerialLine:
     """A pySerial port as a line; leaving the `with` closes it, without a reset."""
 
     def __init__(self, device: str, baud: int = BAUD) -> None:
+        urls.use()
         try:
             self._port = serial.serial_for_url(device, baud, timeout=0.1, do_not_open=True)
             if "://" not in device:
@@ -167,7 +171,7 @@ class Prover:
         end = self._now() + wait_s
         parts: list[Part] = []
         while self._now() < end:
-            lines = self._console("selftest", ("PASS", "FAIL"))
+            lines = self._console("selftest", _VERDICT)
             if lines and lines[-1] in ("PASS", "FAIL"):
                 found = [_RESULT.fullmatch(line) for line in lines]
                 parts = [Part(match[2], match[1] == "ok") for match in found if match]
@@ -200,7 +204,7 @@ class Prover:
             if meter
             else None
         )
-        self._console("lamp auto", ("level",))
+        self._console("lamp auto", _LEVEL)
         parts = [Part("relay", off and on, "clicked off and on" if off and on else "it does not take orders")]
         if meter and dark is not None and lit is not None:
             there = lit > dark + _LIT_W
@@ -215,7 +219,7 @@ class Prover:
         end = self._now() + POWER_S
         order = f"lamp {what} 60"
         while self._now() < end:
-            if any(line.startswith(f"level {level} ") for line in self._console(order, ("level",))):
+            if any(line.startswith(f"level {level} ") for line in self._console(order, _LEVEL)):
                 return True
             order = "lamp"  # the contacts' minimum times are waited for
             self._wait(1.0)
@@ -236,15 +240,15 @@ class Prover:
 
     # The console
 
-    def _console(self, command: str, until: tuple[str, ...] | None) -> list[str]:
-        """The lines that answer a command: to the one that begins with one of `until`, or what comes in a second."""
+    def _console(self, command: str, until: re.Pattern[str] | None) -> list[str]:
+        """The lines that answer a command: to the one that is `until`, or what comes in a second and a half."""
         self._told = len(self._talk.lines)
         self._line.write(command.encode() + b"\r")
         end = self._now() + (5.0 if until else 1.5)
         while self._now() < end:
             self._take(min(0.5, end - self._now()))
             fresh = [line.strip() for line in self._talk.lines[self._told :]]
-            if until and any(line.startswith(until) for line in fresh if not line.startswith(command)):
+            if until and any(map(until.fullmatch, fresh)):
                 return fresh
         return [line.strip() for line in self._talk.lines[self._told :]]
 

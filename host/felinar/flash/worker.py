@@ -21,6 +21,8 @@ from esptool.logger import TemplateLogger, log
 from esptool.util import FatalError
 from serial import SerialException
 
+from felinar.flash import urls
+
 ROM_BAUD = 115200
 _ATTEMPTS = 7  # of entering the boot loader: esptool's own number
 Told = Callable[..., None]
@@ -241,6 +243,7 @@ def _plain(text: str) -> str:
 def main() -> int:
     """Serve one board. The status says nothing: the messages do."""
     device = sys.argv[1]
+    urls.use()
     source = sys.stdin.buffer
     to = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints, prints there
