@@ -59,7 +59,7 @@ def test_frames_and_times(bench: RadioBench, pair: tuple[str, str], sf: int) -> 
         start = sender.ticks(emission.start_us) * (1 - 20e-6)
         end_there = receiver.ticks(emission.end_us) * (1 + 30e-6)
         end_here = sender.ticks(emission.end_us) * (1 - 20e-6)
-        assert start == pytest.approx(at % (1 << 30), abs=150)
+        assert start == pytest.approx(at % (1 << 30), abs=100)
         assert event[0] == RX and event[4] == n
         assert event[1] == pytest.approx(end_there, abs=100)
         assert sent[0] == TX_DONE and sent[1] == pytest.approx(end_here, abs=100)
@@ -101,6 +101,8 @@ await hear(300)
     for station in (one, two):
         assert [e[0][0] for e in station.said("event")].count(TX_DONE) == 3
         assert [e[1] for e in station.said("event") if e[0][0] == RX] == [b"mine".hex()] * 3
+        since = station.model.listening_since
+        assert since is not None and since - station.model.emissions[-1].end_us < 1500, "no oscillator had to start"
         assert station.model.wrong == []
 
 
@@ -168,6 +170,9 @@ for _ in range(4):
     await hear(50)
     say("lost", radio.lost)
     await hear(950)
+radio.listen()
+await hear(1000)
+say("lost", radio.lost)
 """
     station = bench.station(board, body)
     bench.run(0.4)
@@ -175,8 +180,25 @@ for _ in range(4):
         for n in range(frames):
             station.model.deliver(bytes([n]), -70, 5, bench.clock.now_us + (n + 1) * 100_000)
         bench.run(2)
-    assert [e[1] for e in station.said("event")] == ["00", "02", "01"]
-    assert station.said("lost") == [[0], [2], [2], [3]]
+    station.model.deliver(b"\3", -70, 5, bench.clock.now_us + 500_000)
+    bench.run(2)
+    assert [e[1] for e in station.said("event")] == ["00", "02", "01", "03"]
+    assert station.said("lost") == [[0], [2], [2], [3], [3]]
+
+
+@pytest.mark.parametrize(("board", "levels"), [(SX1262, (-9, 0, 14, 22)), (SX1276, (2, 14, 17, 18, 20))])
+def test_power(bench: RadioBench, board: str, levels: tuple[int, ...]) -> None:
+    body = f"""
+await radio.start()
+for dbm in {levels}:
+    radio.configure(868100000, 7, dbm)
+    radio.transmit(b"x", time.ticks_add(time.ticks_us(), 10000))
+    await hear(100)
+"""
+    station = bench.station(board, body)
+    bench.run(3)
+    assert tuple(e.dbm for e in station.model.emissions) == levels
+    assert station.model.wrong == []
 
 
 def test_airtime_is_that_of_the_application_note() -> None:

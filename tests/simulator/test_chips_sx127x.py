@@ -213,7 +213,11 @@ def test_the_image_is_calibrated_in_fsk_standby() -> None:
     host = Host(Sx127x())
     model = host.model
     assert isinstance(model, Sx127x)
+    put(host, 0x01, 0x00)
     put(host, 0x01, 0x01)
+    put(host, 0x3B, 0x40)
+    assert model.wrong.pop(), "the oscillator takes 250 us"
+    host.run_us(250)
     put(host, 0x06, ((HZ << 19) // 32_000_000).to_bytes(3, "big"))
     put(host, 0x3B, get(host, 0x3B)[0] | 0x40)
     assert get(host, 0x3B)[0] & 0x60 == 0x20

@@ -183,11 +183,20 @@ class LoraRadio(Chip):
         return self._since
 
     def deliver(
-        self, data: bytes, rssi_dbm: float, snr_db: float, end_us: int, crc_ok: bool = True, *, header_ok: bool = True
+        self,
+        data: bytes,
+        rssi_dbm: float,
+        snr_db: float,
+        end_us: int,
+        crc_ok: bool = True,
+        *,
+        header_ok: bool = True,
+        crc: bool = True,
     ) -> None:
         """A frame that ends at `end_us` reaches the antenna: call it when the header has passed, or at the latest at the end.
 
-        `crc_ok` False: what was received is not what was sent. `header_ok` False: not even its length is known.
+        `crc_ok` False: what was received is not what was sent. `header_ok` False: not even its length is known. `crc` False: its
+        header says that it has none.
         """
         t = self._tuning()
         symbol_us = (1 << t.sf) * 1e6 / t.bw
@@ -197,11 +206,19 @@ class LoraRadio(Chip):
         now = self._require().now_us
         self._require().at(
             max(now, min(header_us, end_us)),
-            lambda: self._header(bytes(data), rssi_dbm, snr_db, end_us, crc_ok, header_ok, latest_us),
+            lambda: self._header(bytes(data), rssi_dbm, snr_db, end_us, crc_ok or not crc, header_ok, crc, latest_us),
         )
 
     def _header(
-        self, data: bytes, rssi: float, snr: float, end_us: int, crc_ok: bool, header_ok: bool, latest_us: int
+        self,
+        data: bytes,
+        rssi: float,
+        snr: float,
+        end_us: int,
+        crc_ok: bool,
+        header_ok: bool,
+        crc: bool,
+        latest_us: int,
     ) -> None:
         now = self._require().now_us
         if self.tuning(now) is None or self._since is None or self._since > latest_us or now < self._locked_us:
@@ -219,7 +236,7 @@ class LoraRadio(Chip):
                 self.missed += 1
                 return
             self.received += 1
-            self._arrived(data, rssi, snr, crc_ok, end_us)
+            self._arrived(data, rssi, snr, crc_ok, crc, end_us)
 
         self._require().at(end_us, arrive)
 
@@ -316,5 +333,5 @@ class LoraRadio(Chip):
         """A header has been received."""
 
     @abstractmethod
-    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, now_us: int) -> None:
+    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, crc: bool, now_us: int) -> None:
         """A frame has been received to its end."""

@@ -320,6 +320,8 @@ class Sx126x(LoraRadio):
             self.errors |= _XOSC_ERROR
         else:
             self.calibrated = True
+            if p[0] & 0x40:
+                self.image_band = (902, 928)
             if self.deaf == 1:
                 self.deaf = 0
 
@@ -438,7 +440,7 @@ class Sx126x(LoraRadio):
         if not valid and self._rx_single:
             self._rest(now_us)
 
-    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, now_us: int) -> None:
+    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, crc: bool, now_us: int) -> None:
         place = self._rx_next
         for i, value in enumerate(data):
             self.buffer[(place + i) & 255] = value

@@ -59,7 +59,7 @@ class Sx127x(LoraRadio):
         self._writing = False
         self._rx_next = 0
         self._ready_us = now_us + _RESET_US + self._slow_us
-        self._image_until = 0
+        self._image_until = self._awake_us = 0
 
     # Lines
 
@@ -158,7 +158,7 @@ class Sx127x(LoraRadio):
 
     def _calibrate_image(self, now_us: int) -> None:
         """Section 2.1.3.8: in FSK standby, at the frequency that is set."""
-        if self.in_lora or self.mode != STANDBY:
+        if self.in_lora or self.mode != STANDBY or now_us < self._awake_us:
             self.wrong.append("image calibration outside of FSK standby")
             return
         self._image_until = now_us + _IMAGE_US + self._slow_us
@@ -182,6 +182,8 @@ class Sx127x(LoraRadio):
             return
         self._forget(now_us)
         self._common[0x01] = value
+        if was == SLEEP != mode:
+            self._awake_us = now_us + _OSC_US
         if mode == SLEEP:
             self.fifo = bytearray(256)
             return
@@ -297,14 +299,14 @@ class Sx127x(LoraRadio):
             count = (self._lora[0x14] << 8 | self._lora[0x15]) + 1
             self._lora[0x14], self._lora[0x15] = count >> 8 & 255, count & 255
 
-    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, now_us: int) -> None:
+    def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, crc: bool, now_us: int) -> None:
         lora = self._lora
         place = self._rx_next
         for i, value in enumerate(data):
             self.fifo[(place + i) & 255] = value
         self._rx_next = (place + len(data)) & 255
         lora[0x10], lora[0x13], lora[0x25] = place, len(data), self._rx_next
-        lora[0x1C] = 0x40
+        lora[0x1C] = 0x40 if crc else 0
         if crc_ok:
             count = (lora[0x16] << 8 | lora[0x17]) + 1
             lora[0x16], lora[0x17] = count >> 8 & 255, count & 255
