@@ -14,6 +14,8 @@ _WINDOW = const(128)
 _BANNER = 'MicroPython v%d.%d.%d on a virtual board; %s\r\nType "help()" for more information.\r\n'
 _HIDDEN = ('  File ".standin/', '  File "/.standin/', '  File "sim')
 
+_BLOCKS = ("if", "while", "for", "try", "with", "def", "class", "async")
+
 out = simconsole.stdout.buffer
 
 
@@ -190,9 +192,8 @@ def goes_on(source, line):
         i += 1
     if depth > 0 or quote or line.endswith("\\"):
         return True
-    first = source.split("\n")[0]
-    block = first.rstrip().endswith(":") or first.startswith("@")
-    return block and bool(line)
+    first = source.lstrip().split("\n")[0]
+    return bool(line.strip()) and (first.startswith("@") or first.split(" ")[0].rstrip(":") in _BLOCKS)
 
 
 def read_line(first):

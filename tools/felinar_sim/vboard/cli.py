@@ -21,7 +21,7 @@ COMMANDS = """Commands, one a line on standard input:
 
 - `state` prints chip, state and the account of the line; `count` begins a new account
 - `cut`, `on` take the supply away and bring it back; `cycle` both; `cutafter OPERATIONS [TORN]` loses it in a later flash operation
-- `reset` is the button, `pull` breaks the connection, `repair` takes the faults away
+- `reset` is the button, `pull` and `plug` are the cable, `repair` takes the faults away
 - `quit`
 """
 
@@ -135,6 +135,7 @@ class _Session:
             "cutafter": lambda: board.cut_after(int(rest[0]), *map(float, rest[1:2])),
             "reset": board.reset,
             "pull": board.pull,
+            "plug": board.plug,
             "repair": board.repair,
             "quit": self._ended.set,
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from felinar_sim.errors import SimulatorError
 
-HELP = "no-sync, no-download, dropout:BYTES, wrong-chip, small-flash, bad-block:OFFSET"
+HELP = "no-sync, no-download, dropout:BYTES[:SECONDS], wrong-chip, small-flash, bad-block:OFFSET"
 
 
 @dataclass(slots=True)
@@ -20,6 +20,8 @@ class Faults:
     """IO0 is not wired: the chip starts from flash whatever the lines say."""
     dropout: int | None = None
     """After so many bytes towards the board the adapter drops out, once."""
+    gone_s: float = 15.0
+    """How long it stays away then. esptool looks for it for seven seconds, and goes on by itself when it comes back before."""
     wrong_chip: bool = False
     """The chip on the board is another one than the board was bought as."""
     small_flash: bool = False
@@ -36,13 +38,15 @@ def parse(faults: Iterable[str]) -> Faults:
         if name in ("no-sync", "no-download", "wrong-chip", "small-flash") and not value:
             setattr(found, name.replace("-", "_"), True)
             continue
+        value, _, seconds = value.partition(":")
         try:
             number = int(value, 0)
+            away = float(seconds or found.gone_s)
         except ValueError:
-            number = -1
-        if name == "dropout" and number > 0:
-            found.dropout = number
-        elif name == "bad-block" and number >= 0:
+            number, away = -1, 0.0
+        if name == "dropout" and number > 0 and away > 0:
+            found.dropout, found.gone_s = number, away
+        elif name == "bad-block" and number >= 0 and not seconds:
             found.bad_blocks += (number,)
         else:
             raise SimulatorError(f"no fault {text!r}; there are {HELP}")

@@ -86,7 +86,7 @@ class RfcPort:
 
     `throttle` makes the line as slow as a real one of the rate that is set. `chip_baud` is what the other end is set to (None: whatever
     the host uses, as of a ROM that measures it); where the two differ, and above `max_baud`, only noise comes through. `drop_after` is after
-    how many more bytes towards the board the connection breaks.
+    how many more bytes towards the board the adapter drops out, for `gone_s` seconds.
     """
 
     def __init__(self, clock: RealClock, port: int = 0, *, throttle: bool = False, max_baud: int | None = None) -> None:
@@ -96,6 +96,7 @@ class RfcPort:
         self.chip_baud: int | None = None
         self.max_baud, self.throttle = max_baud, throttle
         self.drop_after: int | None = None
+        self.gone_s = 15.0
         self.traffic = Traffic()
         self.connections = 0
         self.unheard = 0
@@ -110,17 +111,12 @@ class RfcPort:
         self._due_out: deque[tuple[int, bytes]] = deque()
         self._unsent = bytearray()
         self._flushing = self._pumping = False
-        self._server = socket.socket()
-        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._server: socket.socket | None = None
+        self.number = port
         try:
-            self._server.bind(("127.0.0.1", port))
+            self.plug()
         except OSError as error:
-            self._server.close()
             raise SimulatorError(f"port {port} cannot be opened: {error.strerror}") from error
-        self._server.listen(1)
-        self._server.setblocking(False)
-        self.number: int = self._server.getsockname()[1]
-        clock.watch(self._server.fileno(), self._accept)
 
     # The board's side
 
@@ -148,16 +144,34 @@ class RfcPort:
         self._out_free_us = 0
 
     def pull(self) -> None:
-        """Break the connection."""
+        """Pull the cable: the connection breaks, and another one is refused until `plug`."""
         if self._client is not None:
             self._drop()
+        if self._server is not None:
+            self._clock.unwatch(self._server.fileno())
+            self._server.close()
+            self._server = None
+
+    def plug(self) -> None:
+        """Put the cable in (again), under the number that the port has had; a number of 0 takes a free one."""
+        if self._server is not None:
+            return
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", self.number))
+            server.listen(1)
+        except OSError:
+            server.close()
+            raise
+        server.setblocking(False)
+        self.number = server.getsockname()[1]
+        self._server = server
+        self._clock.watch(server.fileno(), self._accept)
 
     def close(self) -> None:
         """Let go of everything."""
-        if self._client is not None:
-            self._drop()
-        self._clock.unwatch(self._server.fileno())
-        self._server.close()
+        self.pull()
 
     # The network's side
 
@@ -182,7 +196,7 @@ class RfcPort:
             self._drop()
 
     def _accept(self) -> None:
-        if self._client is not None:
+        if self._client is not None or self._server is None:
             return
         try:
             self._client, _ = self._server.accept()
@@ -260,7 +274,8 @@ class RfcPort:
             self._due_in.append(data)
             self._pause()
         if breaks:
-            self._drop()
+            self.pull()
+            self._clock.at(self._clock.now_us + round(self.gone_s * 1e6), self.plug)
 
     def _pause(self) -> None:
         """Take nothing more from the network until this has gone over the line."""
@@ -294,5 +309,6 @@ class RfcPort:
         self._due_out.clear()
         self._due_in.clear()
         self._unsent.clear()
-        self._clock.watch(self._server.fileno(), self._accept)
+        if self._server is not None:
+            self._clock.watch(self._server.fileno(), self._accept)
         self.on_lines(False, False)

@@ -23,6 +23,7 @@ from felinar_sim.world import Position, World
 _OURS = Path(process.__file__).with_name("standin_vboard")
 HEAP = "232K"
 """Of this interpreter: what is as tight as a stock ESP32's, and 8K for the prompt and the block of flash that stand-ins hold here."""
+_FIFO = 128  # bytes of an ESP32's UART
 _DEAF_US = 200_000  # after so long an interrupt that a program does not see by itself is pressed on it
 
 
@@ -94,9 +95,17 @@ class Program(Board):
             self.levels = world.mean_squares(position)
             self.on_power.append(lamp.mains)
         self._native = native
+        self._early = bytearray()
         self.raw = False
         """Whether the prompt is in raw mode: it stays so over a soft reset, and main.py is not run then."""
         self.console.on_interrupt = self._interrupted
+
+    def hear(self, data: bytes) -> None:
+        """Bytes from the line. What comes while nothing runs waits in the receiver's FIFO, as far as that goes."""
+        if self.running:
+            self.console.write(data)
+        else:
+            self._early += data[: _FIFO - len(self._early)]
 
     def nvs_at(self, at: int, size: int) -> None:
         """Where the NVS partition lies."""
@@ -106,7 +115,7 @@ class Program(Board):
         """The chip's EN pin goes low and high again: for the chip a power-on; the other parts of the board keep their state."""
         with self.clock.lock:
             self.stop()
-            self.raw = False
+            self._early.clear()
             if not self.powered:
                 self.power_on()
                 return
@@ -141,6 +150,9 @@ class Program(Board):
         )
         self._up_us = self._uptime(self.clock.now_us)
         self.console.power(True)
+        self.console.interrupt_on(-1)  # nothing to interrupt before boot.py
+        self.console.write(bytes(self._early))
+        self._early.clear()
         self.clock.watch(self._link.fileno(), self._readable)
 
     def _exit(self, f: Frame, now: int) -> Answer:

@@ -98,7 +98,7 @@ class VirtualBoard:
             raise
         self.mac = given or b"\x02\0\0\0" + self.port.number.to_bytes(2, "big")
         self._registers = Registers(self.kind, self.mac, self.flash)
-        self.port.drop_after = self.faults.dropout
+        self.port.drop_after, self.port.gone_s = self.faults.dropout, self.faults.gone_s
         self.port.on_lines, self.port.on_data = self._lines, self._heard
         self._loader = Loader(self._registers, self.flash, self.port.send)
         self._loader.deaf = self.faults.no_sync
@@ -175,15 +175,21 @@ class VirtualBoard:
                 self._boot()
 
     def pull(self) -> None:
-        """Pull the cable for a moment: the connection breaks."""
+        """Pull the cable: the connection breaks, and nobody can connect until `plug`."""
         with self.clock.lock:
             self.port.pull()
+
+    def plug(self) -> None:
+        """Put the cable in again."""
+        with self.clock.lock:
+            self.port.plug()
 
     def repair(self) -> None:
         """Take all faults away but a wrong chip and a small flash, which only another board cures."""
         with self.clock.lock:
             self._loader.deaf = self.faults.no_sync = self.faults.no_download = False
             self.port.drop_after = self.faults.dropout = None
+            self.port.plug()
             self.flash.bad.clear()
 
     def file(self, path: str) -> bytes | None:
@@ -237,7 +243,7 @@ class VirtualBoard:
             if self.state == "download" and self._loader.stub:
                 self.state = "stub"
         elif self.state == "running" and self.program is not None:
-            self.program.console.write(data)
+            self.program.hear(data)
 
     # The chip
 
