@@ -14,6 +14,7 @@ from bridge.modem import Modem
 
 _STEP_MS = const(2)
 _DOG_MS = const(20000)
+_TEND_S = const(5)
 
 
 class HostLine(Line):
@@ -42,6 +43,7 @@ async def run() -> None:
     modem = Modem(radio, lora, line.send, ticks_us, machine.unique_id(), 1 if name == "sx126x" else 2, radio.MOST)
     talking = asyncio.create_task(line.run())
     modem.broken = True
+    tended = 0
     while not talking.done():
         if modem.broken:
             try:
@@ -52,7 +54,14 @@ async def run() -> None:
             modem.broken = False
             modem.listen()
             modem.hello()
-        modem.step(board.clock.up() * 1000)
+        up = board.clock.up()
+        modem.step(up * 1000)
+        if up - tended >= _TEND_S and not modem.broken:
+            tended = up
+            try:
+                await radio.tend(modem.heard > 0)
+            except DriverError:
+                modem.broken = True
         dog.feed()
         await asyncio.sleep_ms(_STEP_MS)
 
