@@ -31,7 +31,7 @@ _QUIET = 4  # modules of white around a QR code (ISO/IEC 18004)
 
 
 class Label(msgspec.Struct, frozen=True):
-    """What is on one label; `mac` as the ledger writes it, or empty."""
+    """What is on one label; `mac` as people write it, or empty."""
 
     address: int
     pole: str

@@ -1,6 +1,6 @@
 """The ledger: which board (MAC) has which pole's identity (address), and how far it has come. SQLite, durable at each step.
 
-waiting → taken → key stored → written → proven → labelled; from any of these failed; from proven on revoked. An entry that
+waiting → taken → key stored → written → proven → labelled; failed from any but the last; revoked from where a board has it. An entry that
 is past waiting belongs to one board until it is freed. What may be on a board is on the record before it is written.
 """
 
@@ -315,7 +315,7 @@ class Ledger:
         self,
         mac: str,
         *,
-        fits: Callable[[PlanEntry], bool] = lambda entry: True,
+        unfit: Callable[[PlanEntry], str] = lambda entry: "",
         poles: Collection[str] | None = None,
         replace: str | None = None,
         skip: Collection[int] = (),
@@ -323,8 +323,9 @@ class Ledger:
         """Give a board its identity: the one that it has, else the next that waits (of `poles`, where named).
 
         An entry whose last board failed before anything was written to it counts as waiting, after the others, unless
-        its address is in `skip` (that board is at work). `replace` names the pole whose identity this board gets,
-        whoever had it; what the board had before waits again. Raises ProvisionError: "plan_done", "no_fit".
+        its address is in `skip` (that board is at work). `unfit` says why this board can't be what an entry asks for,
+        nothing when it can. `replace` names the pole whose identity this board gets,
+        whoever had it; what the board had before waits again. Raises ProvisionError: "plan-done", "no-fit", "revoked".
         """
         mac = normal_mac(mac)
         with self._change("taken"):
@@ -332,7 +333,7 @@ class Ledger:
             if replace is not None:
                 wanted = self.find(replace)
                 if wanted.mac is not None and wanted.mac != mac:
-                    self._free(wanted, f"replaced by {mac}")
+                    self._free(wanted, f"replaced by {shown_mac(mac)}")
                 if mine is not None and mine.id != wanted.id:
                     self._free(mine, f"its board became pole {wanted.entry.pole}")
                 return Taken(self._took(wanted, mac, "taken", "replacing" if wanted.mac else ""), True, False)
@@ -342,27 +343,30 @@ class Ledger:
                 return Taken(self._took(mine, mac, "resumed", ""), False, False)
             if mine is not None:
                 raise ProvisionError(
-                    f"The board {mac} was pole {mine.entry.pole} and its key was revoked.",
+                    f"The board {shown_mac(mac)} was pole {mine.entry.pole} and its key was revoked.",
                     f"To give it a new key: --replace {mine.entry.pole}.",
                     code="revoked",
                 )
-            found = self._next(fits, poles, skip)
+            found = self._next(unfit, poles, skip)
             if found.mac is not None:
                 self._free(found, "nothing was written to its board")
             return Taken(self._took(found, mac, "taken", ""), True, False)
 
-    def _next(self, fits: Callable[[PlanEntry], bool], poles: Collection[str] | None, skip: Collection[int]) -> Record:
+    def _next(self, unfit: Callable[[PlanEntry], str], poles: Collection[str] | None, skip: Collection[int]) -> Record:
         records = self.records(poles)
         waiting = [r for r in records if r.state is State.WAITING]
         waiting += [r for r in records if r.state is State.FAILED and not r.touched and r.address not in skip]
+        why: dict[str, int] = {}
         for record in waiting:
-            if fits(record.entry):
+            reason = unfit(record.entry)
+            if not reason:
                 return record
+            why[reason] = why.get(reason, 0) + 1
         if waiting:
             raise ProvisionError(
-                f"No pole that still waits is for a board like this one; {len(waiting)} wait for others.",
-                "Look at the column 'board' of the plan.",
-                code="no_fit",
+                f"None of the {len(waiting)} poles that wait can have this board: {max(why, key=lambda r: why[r])}",
+                "Look at the column 'board' of the plan, or name the board file with --board.",
+                code="no-fit",
             )
         open_ = sum(r.state not in (*DONE, State.REVOKED) for r in records)
         raise ProvisionError(
@@ -370,7 +374,7 @@ class Ledger:
             f"{open_} belong to boards that are not done: plug those in again, or free them with --free POLE."
             if open_
             else "All are done. Name another plan.",
-            code="plan_done",
+            code="plan-done",
         )
 
     def _took(self, record: Record, mac: str, event: str, detail: str) -> Record:
@@ -398,7 +402,7 @@ class Ledger:
         mac = normal_mac(mac)
         with self._change("failed"):
             record = self._held(address, mac)
-            if record.state in (*DONE, State.REVOKED):
+            if record.state in (State.LABELLED, State.REVOKED):
                 raise ProvisionError(f"Pole {record.entry.pole} is '{record.state}': it can't fail any more.")
             self._set(record.id, State.FAILED, record.reached, mac, code, detail)
             self._note(address, record.entry.pole, mac, "failed", f"{code}: {detail}")
@@ -413,7 +417,7 @@ class Ledger:
                 return record
             if record.state in (*DONE, State.REVOKED) and not replace:
                 raise ProvisionError(
-                    f"Pole {record.entry.pole} is '{record.state}' on the board {record.mac}.",
+                    f"Pole {record.entry.pole} is '{record.state}' on the board {shown_mac(record.mac)}.",
                     f"To give its identity to another board: felinar flash --replace {record.entry.pole}.",
                     code="given",
                     asked_wrongly=True,
@@ -441,8 +445,10 @@ class Ledger:
     def _held(self, address: int, mac: str) -> Record:
         record = self.of_address(address)
         if record is None or record.mac != mac:
-            whose = "nobody's" if record is None or record.mac is None else f"{record.mac}'s"
-            raise ProvisionError(f"The address {address} is {whose}, not {mac}'s: it was freed or replaced meanwhile.")
+            whose = "nobody's" if record is None or record.mac is None else f"{shown_mac(record.mac)}'s"
+            raise ProvisionError(
+                f"The address {address} is {whose}, not {shown_mac(mac)}'s: it was freed or replaced meanwhile."
+            )
         return record
 
     def _free(self, record: Record, why: str) -> None:
@@ -485,8 +491,13 @@ def _packed(entry: PlanEntry) -> str:
 
 
 def normal_mac(mac: str) -> str:
-    """A MAC as the ledger writes it, `24:6f:28:00:00:01`; ProvisionError for what is none."""
+    """A MAC as it is kept, twelve hex digits as the chip tells them; ProvisionError for what is none."""
     digits = mac.lower().replace(":", "").replace("-", "")
     if len(digits) != 12 or any(c not in "0123456789abcdef" for c in digits):
         raise ProvisionError(f"'{mac}' is no MAC of a board.", code="mac")
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+    return digits
+
+
+def shown_mac(mac: str) -> str:
+    """A MAC as people write it, `24:6f:28:00:00:01`."""
+    return ":".join(mac[i : i + 2] for i in range(0, len(mac), 2))
