@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
 from collections import deque
@@ -16,7 +15,8 @@ from felinar_sim.clock import RealClock
 from felinar_sim.errors import SimulatorError
 
 _IAC = b"\xff"
-_PIECE = 4096  # bytes taken from the network at once: what a throttled line passes on in one go
+_PIECE = 65_536  # bytes taken from the network at once
+_QUEUE_MOST = 262_144  # bytes that may wait for a throttled line: what a driver's buffer and a network's hold
 _RETRY_US = 1000
 _TOLERANCE = 0.03  # rates further apart than this do not understand each other
 
@@ -110,7 +110,8 @@ class RfcPort:
         self._due_in: deque[bytes] = deque()
         self._due_out: deque[tuple[int, bytes]] = deque()
         self._unsent = bytearray()
-        self._flushing = self._pumping = False
+        self._flushing = self._pumping = self._paused = False
+        self._queued = 0
         self._server: socket.socket | None = None
         self.number = port
         try:
@@ -272,24 +273,31 @@ class RfcPort:
         else:
             self._in_free_us = max(self._in_free_us, self._clock.now_us) + round(took * 1e6)
             self._due_in.append(data)
+            self._queued += len(data)
+            self._clock.at(self._in_free_us, lambda client=self._client: self._arrived(client))  # type: ignore[misc]
             self._pause()
         if breaks:
             self.pull()
             self._clock.at(self._clock.now_us + round(self.gone_s * 1e6), self.plug)
 
     def _pause(self) -> None:
-        """Take nothing more from the network until this has gone over the line."""
-        client = self._client
-        if len(self._due_in) == 1 and client is not None:
+        """Take nothing more from the network while too much waits for the line, and go on when it has passed."""
+        client, full = self._client, self._queued > _QUEUE_MOST
+        if client is None or full == self._paused:
+            return
+        self._paused = full
+        if full:
             self._clock.unwatch(client.fileno())
-        self._clock.at(self._in_free_us, lambda: self._arrived(client))
+        else:
+            self._clock.watch(client.fileno(), self._readable)
 
     def _arrived(self, client: socket.socket | None) -> None:
-        if not self._due_in:
+        if not self._due_in or client is not self._client:
             return
-        self.on_data(self._due_in.popleft())
-        if not self._due_in and client is not None and self._client is client:
-            self._clock.watch(client.fileno(), self._readable)
+        data = self._due_in.popleft()
+        self._queued -= len(data)
+        self._pause()
+        self.on_data(data)
 
     def _pump(self) -> None:
         self._pumping = False
@@ -303,9 +311,10 @@ class RfcPort:
     def _drop(self) -> None:
         client, self._client = self._client, None
         assert client is not None
-        with contextlib.suppress(KeyError):  # a throttled line may have it unwatched at the moment
+        if not self._paused:
             self._clock.unwatch(client.fileno())
         client.close()
+        self._paused, self._queued = False, 0
         self._due_out.clear()
         self._due_in.clear()
         self._unsent.clear()
