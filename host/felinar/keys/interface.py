@@ -93,6 +93,12 @@ class KeyStore(Protocol):
     def rotate_zone(self, address: int) -> bytes:
         """A new key for a group address, after one of its nodes was stolen."""
 
+    def zones(self) -> list[int]:
+        """Group addresses that have a key."""
+
+    def put_zone(self, address: int, key: bytes) -> None:
+        """Keep a group's key that was made elsewhere, in place of one it had."""
+
     def chain_secret(self) -> bytes:
         """The 32-byte secret behind the TESLA chains, made on first use."""
 

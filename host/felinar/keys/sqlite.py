@@ -263,14 +263,24 @@ class SqliteKeyStore:
         if row and not anew:
             return self._vault.open(name, row[0])
         value = self._random(size)
-        self._write([("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, self._vault.seal(name, value)))])
+        self._keep_secret(name, value)
         return value
+
+    def _keep_secret(self, name: str, value: bytes) -> None:
+        self._write([("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, self._vault.seal(name, value)))])
 
     def zone_key(self, address: int) -> bytes:
         return self._secret(f"zone {address}", 16)
 
     def rotate_zone(self, address: int) -> bytes:
         return self._secret(f"zone {address}", 16, anew=True)
+
+    def zones(self) -> list[int]:
+        names = self._db.execute("SELECT name FROM secret WHERE name LIKE 'zone %'")
+        return sorted(int(row[0].removeprefix("zone ")) for row in names)
+
+    def put_zone(self, address: int, key: bytes) -> None:
+        self._keep_secret(f"zone {address}", key)
 
     def chain_secret(self) -> bytes:
         return self._secret("chain", 32)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection
 
 from felinar.keys.interface import KeyStore
+from felinar.keys.rekey import HOLDER as AIR
 from felinar.provision.ledger import DONE, Ledger, Merged, Record, State, Taken, normal_mac
 from felinar.provision.plan import PlanEntry
 
@@ -101,6 +102,7 @@ class Books:
         with self._lock:
             self.ledger.advance(address, mac, State.PROVEN)
             self.keys.activate(address, normal_mac(mac))
+            self.keys.drop(address, AIR)  # a key that was to follow the old one over the air
 
     def labelled(self, address: int, mac: str) -> None:
         """Its label has been made."""

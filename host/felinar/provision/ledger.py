@@ -436,6 +436,37 @@ class Ledger:
             self._note(address, record.entry.pole, record.mac, "revoked", why)
             return self._again(record.id)
 
+    def adopt(self, records: Iterable[Record]) -> list[str]:
+        """Take over entries of another machine's ledger; those that this one has the same way stay as they are.
+
+        All or nothing. Returns the poles that are new here. Raises ProvisionError when a pole, an address or a board
+        is another's here.
+        """
+        new = []
+        with self._change("adopted"):
+            for record in records:
+                pole = record.entry.pole
+                known = [self._one("pole = ?", pole), self.of_address(record.address)]
+                known.append(self.of_mac(record.mac) if record.mac else known[0])
+                ids = {each.id for each in known if each is not None}
+                same = len(ids) == 1 and None not in known
+                if same and record.mac == known[0].mac:  # type: ignore[union-attr]
+                    continue
+                waits = known[0] is not None and known[0].mac is None
+                if ids and not (waits and ids == {known[0].id} and known[0].address == record.address):  # type: ignore[union-attr]
+                    raise ProvisionError(
+                        f"Pole {pole} (node {record.address}) is not the same in this ledger.",
+                        "Look at both with `felinar flash --status`, and free or revoke the wrong one.",
+                        code="given",
+                    )
+                if not ids:
+                    self._insert(record.entry, record.address)
+                    new.append(pole)
+                id_ = self.find(pole).id
+                self._set(id_, record.state, record.reached, record.mac, record.code, record.detail)
+                self._note(record.address, pole, record.mac, "adopted", record.state)
+        return new
+
     def note(self, address: int, event: str, detail: str = "") -> None:
         """Put something about an address into its history."""
         with self._change(event):
