@@ -44,6 +44,7 @@ fuzz: $(READY) ## look for bytes that break the wire; FUZZ_SECONDS=600 takes lon
 docs: $(READY) ## make the pages that are made from code anew
 	$(BIN)/python -m felinar_docs
 	$(BIN)/python -m felinar_build boards --readme
+	$(BIN)/python -m felinar.flash docs/technician.md
 	$(BIN)/python -m felinar_build manifest
 
 lint: $(READY) $(TYPINGS) ## check style, types, house rules and that everything compiles for the chip

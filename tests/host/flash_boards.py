@@ -22,7 +22,7 @@ def quick_board(folder: Path) -> str:
 
 
 def firmware_file(folder: Path, chip: str = "esp32", flash_mb: int = 4) -> Path:
-    """A synthetic firmware: its parts have the forms of the real ones, and its code is noise."""
+    """A synthetic firmware: its parts have the forms of the real ones, and its code is a short filling."""
     path = folder / f"synthetic-{chip}-{flash_mb}.bin"
-    path.write_bytes(image.firmware(KINDS[chip], flash_mb))
+    path.write_bytes(image.firmware(KINDS[chip], flash_mb, app_bytes=200_000))
     return path

@@ -9,6 +9,8 @@ from felinar_wire import WireError, codec, core, frame, schema, serial
 
 EVERYONE = 0xFFFF
 _FRAME = b"\0"
+_INTERRUPT = b"\x03"
+_TRIES = 1000
 _MOST = 4096
 _KINDS = (schema.HELLO, schema.HEALTH, schema.RESULT)
 
@@ -77,9 +79,13 @@ class Talk:
         return said
 
     def _frame(self, kind: int, address: int, payload: bytes) -> bytes:
-        data = frame.pack(kind, address, self._counter, payload)
-        self._counter = self._counter + 1 & 0xFFFF
-        return bytes(serial.encode(_FRAME + data))
+        # A Ctrl-C that comes while the node starts would end it at its prompt; another counter makes other bytes.
+        for _ in range(_TRIES):
+            data = bytes(serial.encode(_FRAME + frame.pack(kind, address, self._counter, payload)))
+            self._counter = self._counter + 1 & 0xFFFF
+            if _INTERRUPT not in data:
+                break
+        return data
 
     def ask_hello(self) -> bytes:
         return self._frame(schema.QUERY, EVERYONE, codec.encode(schema.QUERY, [schema.QUERY_HELLO]))

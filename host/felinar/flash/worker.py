@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from felinar.flash import urls
 
 ROM_BAUD = 115200
 _ATTEMPTS = 7  # of entering the boot loader: esptool's own number
+_LOOK_S = 0.25
 Told = Callable[..., None]
 
 
@@ -224,7 +226,8 @@ def _lost(error: BaseException) -> bool:
 
 
 def _opening(error: BaseException) -> str:
-    text = str(error).lower()
+    _, more, why = str(error).lower().partition("\n")  # esptool's first line names every possibility
+    text = why if more else str(error).lower()
     for words, code in (
         (("no such file", "does not exist", "filenotfound", "doesn't exist"), "port-gone"),
         (("permission",), "port-denied"),
@@ -240,9 +243,17 @@ def _plain(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else ""
 
 
+def _live_with(parent: int) -> None:
+    # Whoever asked was killed: the port must be free for the next one at once.
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
 def main() -> int:
     """Serve one board. The status says nothing: the messages do."""
     device = sys.argv[1]
+    threading.Thread(target=_live_with, args=(os.getppid(),), daemon=True).start()
     urls.use()
     source = sys.stdin.buffer
     to = os.fdopen(os.dup(1), "wb")
