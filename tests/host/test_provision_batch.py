@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from felinar.config import Config
+from felinar.errors import ConfigError
 from felinar.flash.chip import Chip
 from felinar.flash.ports import Port
 from felinar.flash.progress import OnProgress
@@ -278,6 +279,11 @@ def test_the_command(settings: Config, tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     command.status(settings, poles=["B-0117"])
     assert "write: The flash does not hold what was written" in capsys.readouterr().out
+    order = command.Order(pole="b-0041", replace=True, once=True, json=True)
+    assert command.batch(settings, order, bench=Boards(tmp_path / "flash", [mac(4)])) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["done"][0]["pole"] == "B-0041"
+    with pytest.raises(ConfigError, match="--replace takes an identity"):
+        command.batch(settings, command.Order(replace=True), bench=bench)
     command.free(settings, "B-0117")
     assert "B-0117 (node 117) waits for the next board" in capsys.readouterr().out
     command.print_labels(settings, tmp_path / "x.pdf")

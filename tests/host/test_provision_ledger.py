@@ -128,7 +128,7 @@ def test_only_an_explicit_replace_takes_a_proven_identity(ledger: Ledger) -> Non
     through(ledger, ledger.take(B).record, B, State.PROVEN)
     with pytest.raises(ProvisionError, match="is 'labelled' on the board") as caught:
         ledger.free("B-0001")
-    assert "--replace B-0001" in caught.value.remedy
+    assert "--replace --pole B-0001" in caught.value.remedy
     taken = ledger.take(B, replace="b-0001")
     assert (taken.record.address, taken.record.mac, taken.record.reached) == (1, B, State.TAKEN)
     assert ledger.find("B-0002").state is State.WAITING

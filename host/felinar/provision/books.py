@@ -83,7 +83,7 @@ class Books:
                     pole = record.entry.pole
                     found[pole] = (
                         f"pole {pole} has the address {record.address}, which a board got without the plan"
-                        f" (--replace {pole} gives it to this one)."
+                        f" (--replace --pole {pole} gives it to this one)."
                     )
         return found
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from felinar.cities import city
 from felinar.config import Config
 from felinar.errors import ConfigError
+from felinar.flash.writer import SPEEDS
 from felinar.keys.place import open_keys
 from felinar.provision import labels, screen
 from felinar.provision import plan as plans
@@ -29,7 +30,8 @@ LABELS = "labels"
 
 
 class Order(msgspec.Struct):
-    """What a batch was asked for. `ports`: only these, else all; `once`: end when what is plugged in is through."""
+    """What a batch was asked for. `ports`: only these, else all; `once`: end when what is plugged in is through; `pole`:
+    only this one, with `replace` for the next board, whoever had it."""
 
     plan: Path | None = None
     encoding: str | None = None
@@ -38,10 +40,12 @@ class Order(msgspec.Struct):
     firmware: Path | None = None
     node_config: Path | None = None
     city: str | None = None
-    replace: str | None = None
+    pole: str | None = None
+    replace: bool = False
     once: bool = False
     test: bool = True
     lamp: bool = False
+    baud: int | None = None
     json: bool = False
 
 
@@ -69,6 +73,8 @@ def opened(data_dir: Path, *, create: bool = False) -> Iterator[Books]:
 def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: threading.Event | None = None) -> int:
     """Flash every board that is plugged in, until Ctrl-C; the exit status: 1 when a board failed."""
     stop = stop or threading.Event()
+    if order.replace and order.pole is None:
+        raise ConfigError("--replace takes an identity from the board that has it.", "Say whose: --pole POLE.")
     entries = None
     if order.plan is not None:
         entries = plans.load(order.plan, encoding=order.encoding, boards=_board_ids())
@@ -80,10 +86,13 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
         preset=city(order.city) if order.city else None,
         test=order.test,
         lamp=order.lamp,
+        speeds=SPEEDS if order.baud is None else (order.baud, *(speed for speed in SPEEDS if speed < order.baud)),
     )
     with opened(settings.directory, create=True) as books:
         merged = books.merge(entries) if entries is not None else None
         poles = [entry.pole for entry in entries] if entries is not None else None
+        if order.pole is not None:
+            poles = [books.ledger.find(order.pole).entry.pole]
         if not books.ledger.records():
             raise ProvisionError(
                 "The ledger has no poles yet.",
@@ -97,7 +106,12 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
 
         view: screen.Screen = screen.JsonLines() if order.json else screen.Words(Console(), wait=waiting)
         work = Batch(
-            bench, books, view.event, label_dir=settings.directory / LABELS, poles=poles, replace=order.replace
+            bench,
+            books,
+            view.event,
+            label_dir=settings.directory / LABELS,
+            poles=poles,
+            replace=order.pole if order.replace else None,
         )
         with view:
             if merged is not None:
@@ -124,7 +138,7 @@ def _tell(merged: Merged, say: Callable[[str], None]) -> None:
     say(f"The plan has {', '.join(parts)} poles.")
     if merged.differ:
         shown = ", ".join(merged.differ[:8]) + (" …" if len(merged.differ) > 8 else "")
-        say(f"On boards already, and other in the plan now: {shown}. --replace POLE writes one anew.")
+        say(f"On boards already, and other in the plan now: {shown}. --replace --pole POLE writes one anew.")
 
 
 def _board_ids() -> list[str]:

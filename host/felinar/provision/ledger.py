@@ -344,7 +344,7 @@ class Ledger:
             if mine is not None:
                 raise ProvisionError(
                     f"The board {shown_mac(mac)} was pole {mine.entry.pole} and its key was revoked.",
-                    f"To give it a new key: --replace {mine.entry.pole}.",
+                    f"To give it a new key: felinar flash --watch --replace --pole {mine.entry.pole}.",
                     code="revoked",
                 )
             found = self._next(unfit, poles, skip)
@@ -418,7 +418,7 @@ class Ledger:
             if record.state in (*DONE, State.REVOKED) and not replace:
                 raise ProvisionError(
                     f"Pole {record.entry.pole} is '{record.state}' on the board {shown_mac(record.mac)}.",
-                    f"To give its identity to another board: felinar flash --replace {record.entry.pole}.",
+                    f"To give its identity to another board: felinar flash --watch --replace --pole {record.entry.pole}.",
                     code="given",
                     asked_wrongly=True,
                 )

@@ -95,7 +95,7 @@ class Words:
                 self._rows[event.port] = event
                 stage = before is None or before.stage != event.stage or event.text
                 if not self._live and event.event != "plugged" and stage:
-                    self.say(f"{event.port} {_who(event)}: {_step(event)}")
+                    self.say(f"{event.port} {_who(event)}".rstrip() + f": {_step(event)}")
                 return
             self._rows.pop(event.port, None)
             self._done += event.event == "done"
