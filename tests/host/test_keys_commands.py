@@ -118,6 +118,25 @@ def test_to_another_machine_and_back(run: Run, laptop: dict[int, bytes], tmp_pat
         assert (taken.record.address, key) == (2, laptop[2])
 
 
+def test_what_was_handed_over_is_forgotten(run: Run, laptop: dict[int, bytes], tmp_path: Path) -> None:
+    file, phrase = tmp_path / "x.keys", ("--passphrase-file", tmp_path / "phrase")
+    run("export", file, *phrase)
+    store = open_keys(tmp_path / "laptop")
+    new = store.provision(9)
+    store.close()
+    assert run("forget", file, *phrase, answer="n\n").exit_code == 1
+    assert "1 keys removed here" in run("forget", file, *phrase, "--yes").output
+    assert listed(run) == {2: "pending", 9: "active"}
+    assert "handed over" in run("show", 1).output
+    store = open_keys(tmp_path / "laptop")
+    assert store.root(9) == new
+    store.close()
+    with provision.opened(tmp_path / "laptop") as books:
+        assert books.take(mac(1))[0].done  # its identity stays taken
+    with pytest.raises(KeyStoreError, match="nothing was removed"):
+        run("forget", file, *phrase, "--yes")
+
+
 def test_other_keys_are_not_overwritten_by_the_way(run: Run, laptop: dict[int, bytes], tmp_path: Path) -> None:
     file, phrase = tmp_path / "x.keys", ("--passphrase-file", tmp_path / "phrase")
     run("export", file, 9, 2, *phrase)

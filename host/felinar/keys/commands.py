@@ -221,8 +221,42 @@ def import_(
             books.ledger.note(address, "imported", file.name)
     typer.echo(
         f"{len(taken.new)} keys new, {len(taken.same)} known, {len(taken.replaced)} replaced, {len(parcel.waiting)} pending; "
-        f"{len(new)} poles new in the ledger. Delete {file.name} now, and the copy that it came from."
+        f"{len(new)} poles new in the ledger. Now, on the machine that they came from: felinar keys forget {file.name}"
     )
+
+
+@app.command(epilog="Examples:  felinar keys forget to-the-host.keys")
+def forget(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that another machine has imported.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    passphrase_file: Passphrase = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove from this machine the keys that are in a file which another one has imported: a laptop needs them no more.
+
+    The ledger keeps who has which identity. Keys that differ from the file's, and pending ones, stay.
+    """
+    from felinar.keys import carry
+
+    content = carry.read(file)
+    with _opened(config, data_dir) as books:
+        parcel = carry.unseal(content, _passphrase(passphrase_file))
+        same = [each.address for each in parcel.active if books.keys.root(each.address) == each.root]
+        if not same:
+            raise KeyStoreError(f"No key of {file} is in force here: nothing was removed.")
+        if not yes and not typer.confirm(f"Has the other machine imported {file}? {len(same)} keys are removed here."):
+            raise typer.Exit(1)
+        waiting = {address for address, _ in books.keys.pending()}
+        left = [address for address in same if address in waiting]
+        for address in same:
+            if address not in waiting:
+                books.keys.remove(address)
+                if books.ledger is not None:
+                    books.ledger.note(address, "handed over", file.name)
+    typer.echo(f"{len(same) - len(left)} keys removed here. Delete {file} wherever it is.")
+    if left:
+        typer.echo(f"Kept, as a newer key of theirs waits for its proof: node {', '.join(map(str, left))}.")
 
 
 @app.command(epilog="Examples:  felinar keys rotate 42   |   felinar keys rotate --zone 32769")
