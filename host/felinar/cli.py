@@ -15,6 +15,7 @@ from rich.console import Console
 from felinar import config as configuration
 from felinar.durations import moment, seconds
 from felinar.errors import ClientError, ConfigError, FelinarError
+from felinar.keys.commands import app as keys
 
 if TYPE_CHECKING:
     from felinar import api
@@ -29,6 +30,9 @@ app = typer.Typer(
     epilog="Status: 0 done, 1 it failed, 2 it was asked wrongly, 3 a lamp command ended otherwise, 4 it is still open.",
 )
 
+app.add_typer(keys, name="keys")
+
+_MANY = "Many boards"
 EXIT_OTHERWISE = 3
 EXIT_STILL_OPEN = 4
 _ENOUGH = ("measured", "refused", "expired", "failed", "superseded")
@@ -222,6 +226,126 @@ def lamp(
         raise typer.Exit(EXIT_OTHERWISE)
     if wait and command.state != "measured":
         raise typer.Exit(EXIT_STILL_OPEN)
+
+
+@app.command(
+    epilog="Examples:  felinar flash --board heltec_v3   |   felinar flash --watch --plan poles.csv --board heltec_v3   |   "
+    "felinar flash --status"
+)
+def flash(
+    board: Annotated[
+        str, typer.Option("--board", "-b", metavar="ID", help="Board file: `felinar flash --board ?` lists them.")
+    ] = "",
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--port", "-p", metavar="PORT", help="A device or rfc2217://host:port; else what there is. Repeatable."
+        ),
+    ] = None,
+    firmware: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="MicroPython's image; else that of the cache, downloaded once.")
+    ] = None,
+    address: Annotated[int, typer.Option(min=0, max=65534, help="The node's; else the next that is free.")] = 0,
+    name: Annotated[str, typer.Option(help="The node's name, for people.")] = "",
+    lat: Annotated[float | None, typer.Option(min=-90, max=90, help="Degrees north.")] = None,
+    lon: Annotated[float | None, typer.Option(min=-180, max=180, help="Degrees east.")] = None,
+    node_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More of its configuration, in JSON.")
+    ] = None,
+    baud: Annotated[int | None, typer.Option(min=9600, help="Fastest speed that is tried, bit/s.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The address (or pole) may have a board already: this one gets it.")
+    ] = False,
+    lamp: Annotated[bool, typer.Option("--lamp", help="A lamp hangs on the relay: its power must be seen.")] = False,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Read each sensor and click the relay.")] = True,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", rich_help_panel=_MANY, help="Flash every board that is plugged in.")
+    ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=_MANY, help="With --watch: the poles, in CSV; else all that wait."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(rich_help_panel=_MANY, help="The plan's, if it is not UTF-8: cp1250, cp1252.")
+    ] = None,
+    pole: Annotated[
+        str | None, typer.Option(rich_help_panel=_MANY, help="With --watch: this pole is for the next board.")
+    ] = None,
+    once: Annotated[
+        bool,
+        typer.Option("--once", rich_help_panel=_MANY, help="With --watch: end when what is plugged in is through."),
+    ] = False,
+    city: Annotated[
+        str | None, typer.Option(rich_help_panel=_MANY, help="With --watch: whose time the lamps keep; else by place.")
+    ] = None,
+    status: Annotated[
+        bool, typer.Option("--status", rich_help_panel=_MANY, help="Show how far each pole is, and end.")
+    ] = False,
+    free: Annotated[
+        str | None, typer.Option(metavar="POLE", rich_help_panel=_MANY, help="Take a pole from a board that failed.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", rich_help_panel=_MANY, help="Write the labels into a PDF.")
+    ] = None,
+    label_size: Annotated[
+        str, typer.Option(metavar="SIZE", rich_help_panel=_MANY, help="a4 (3 x 8 on a sheet), or a roll's: 62x29 (mm).")
+    ] = "a4",
+    label_skip: Annotated[
+        int, typer.Option(min=0, rich_help_panel=_MANY, help="Places of the first sheet that are used already.")
+    ] = 0,
+    example: Annotated[
+        bool, typer.Option("--example", rich_help_panel=_MANY, help="Print an example of a plan.")
+    ] = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, the last one is the result.")] = False,
+) -> None:
+    """Flash a board: firmware, application, configuration, a fresh key; done when the node has proved it.
+
+    With --watch every board that is plugged in, several at once, each for the next pole of a plan.
+    """
+    settings = configuration.load(config, data_dir=data_dir)
+    if example or status or free or labels or watch or plan:
+        from felinar.provision import command as many
+
+        if example:
+            many.example()
+        elif status:
+            many.status(settings, json=json, poles=[pole] if pole else None)
+        elif free:
+            many.free(settings, free)
+        elif labels:
+            many.print_labels(settings, labels, size=label_size, skip=label_skip, poles=[pole] if pole else ())
+        elif not watch:
+            raise ConfigError("A plan is for many boards.", "Say --watch too, and --once if it shall end by itself.")
+        else:
+            batch = many.Order(
+                plan=plan, encoding=encoding, ports=port or (), board=board, firmware=firmware, node_config=node_config,
+                city=city, pole=pole, replace=replace, once=once, test=test, lamp=lamp, baud=baud, json=json,
+            )  # fmt: skip
+            raise typer.Exit(many.batch(settings, batch))
+        return
+    if not board:
+        raise ConfigError("Which board is it?", "Say --board ID; `felinar flash --board ?` lists the board files.")
+    if port and len(port) > 1:
+        raise ConfigError("One board is flashed at a time.", "Name one port, or say --watch.")
+    from felinar.flash import command
+
+    order = command.Order(
+        board=board, port=port[0] if port else None, firmware=firmware, address=address, name=name, lat=lat, lon=lon, node_config=node_config,
+        baud=baud, replace=replace, test=test, lamp=lamp, json=json,
+    )  # fmt: skip
+    raise typer.Exit(command.run(settings, order))
+
+
+@app.command(epilog="Examples:  felinar ports   |   felinar ports --json")
+def ports(json: AsJson = False) -> None:
+    """List the serial ports that may have a board."""
+    from felinar.flash import command
+
+    command.list_ports(json)
 
 
 def _wait(client: Client, command: api.Command, patience_s: float, *, quiet: bool) -> api.Command:
