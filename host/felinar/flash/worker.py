@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import msgspec
-from esptool import cmds
+from esptool import cmds, loader
 from esptool.logger import TemplateLogger, log
 from esptool.util import FatalError
 from serial import SerialException
@@ -74,6 +74,16 @@ class _Log(TemplateLogger):  # type: ignore[misc]
         pass
 
 
+class _Untold:
+    """What esptool 5.6 writes as hex for a trace that is off, block by block: two seconds of a board's time."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __str__(self) -> str:
+        return ""
+
+
 class _Failed(Exception):
     """`code` is one of the catalogue's."""
 
@@ -95,6 +105,8 @@ class Loader:
         self._packed: dict[int, int] = {}
         self.sent = 0
         log.set_logger(_Log(self._part))
+        if hasattr(loader, "HexFormatter"):
+            loader.HexFormatter = _Untold
 
     def connect(self) -> None:
         """Enter the boot loader and start esptool's helper in the chip's memory."""
@@ -262,16 +274,16 @@ def main() -> int:
     def tell(event: str, **values: Any) -> None:
         send(to, {"event": event, **values})
 
-    loader = Loader(device, tell)
+    board = Loader(device, tell)
     try:
-        loader.connect()
-        loader.stub()
-        tell("chip", **loader.chip())
+        board.connect()
+        board.stub()
+        tell("chip", **board.chip())
         while (asked := receive(source)) is not None:
             if asked["do"] == "write":
-                loader.write([(at, data) for at, data in asked["segments"]], asked["speeds"])
+                board.write([(at, data) for at, data in asked["segments"]], asked["speeds"])
             elif asked["do"] == "end":
-                loader.reset()
+                board.reset()
                 tell("ended")
                 break
     except _Failed as error:

@@ -1,0 +1,82 @@
+"""Flashing virtual boards with the real esptool: bytes and time on the line, eight boards at once, bare to HELLO."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from felinar.flash import firmware as firmwares
+from felinar.flash import image as images
+from felinar.flash import ports, steps
+from felinar.keys import SqliteKeyStore
+from felinar_sim.vboard import VirtualBoard, image
+from felinar_sim.vboard.chips import KINDS
+
+from felinar_bench.figures import Figure
+
+BOARD, CHIP, FLASH_MB = "sim", "esp32", 4
+BAUD = 921600
+BITS = 10  # of a byte on the line: start, eight, stop
+MANY = 8
+
+
+def _flash(
+    boards: Sequence[VirtualBoard], firmware: firmwares.Firmware, folder: Path
+) -> tuple[list[steps.Report], float]:
+    """Flash all at once, each from bare to its proof; the reports, and the seconds that it took."""
+
+    def one(numbered: tuple[int, VirtualBoard]) -> steps.Report:
+        address, board = numbered
+        keys = SqliteKeyStore(folder / f"{len(boards)}-{address}.db", bytes(32), create=True)
+        try:
+            config = {"address": address, "name": f"lamp {address}", "lat": 47.745, "lon": 26.659, "report_s": 300}
+            return steps.provision(
+                ports.named(board.url), BOARD, config, keys, firmware, speeds=(BAUD,), test=False
+            )  # fmt: skip
+        finally:
+            keys.close()
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(boards)) as pool:
+        reports = list(pool.map(one, enumerate(boards, 1)))
+    return reports, time.monotonic() - began
+
+
+def figures() -> Iterator[Figure]:
+    """The line is as slow as its rate: what is measured is wall time on this machine."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        file = folder / "firmware.bin"
+        file.write_bytes(image.firmware(KINDS[CHIP], FLASH_MB))
+        firmware = firmwares.load(file)
+        images.application(BOARD)  # compiled once for all boards of a kind
+        with VirtualBoard(CHIP, FLASH_MB, speed="real", seed=1) as board:
+            (report,), alone = _flash([board], firmware, folder)
+            sent = board.traffic.bytes_in
+        written = report.written
+        yield Figure(
+            "flash.overhead", round(sent / written.compressed, 4), "times", 1.03,
+            note=f"{sent} bytes to the board in all, boot loader, esptool's helper and proof included; {written.compressed} compressed of {report.image_bytes}",
+        )  # fmt: skip
+        line_s = written.compressed * BITS / BAUD
+        yield Figure(
+            "flash.time_over_line_rate", round(written.seconds / line_s, 3), "times", 1.15,
+            note=f"{written.seconds:.1f} s to write and verify what takes {line_s:.1f} s at {BAUD} baud",
+        )  # fmt: skip
+        hello = sum(report.times[stage] for stage in ("connect", "build", "write")) + report.proven.hello_s
+        yield Figure(
+            "flash.bare_to_hello_s", round(hello, 1), "s",
+            note=f"the key proven {report.times['all'] - hello:.1f} s later; application compiled before; synthetic firmware",
+        )  # fmt: skip
+        many = [
+            stack.enter_context(VirtualBoard(CHIP, FLASH_MB, speed="real", seed=10 + i)) for i in range(MANY)
+        ]  # fmt: skip
+        reports, together = _flash(many, firmware, folder)
+        yield Figure(
+            "flash.parallel8.speedup", round(MANY * alone / together, 2), "times", 4, "higher",
+            f"{len(reports)} boards from bare to proven in {together:.1f} s, one in {alone:.1f} s",
+        )  # fmt: skip
