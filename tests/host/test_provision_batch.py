@@ -287,7 +287,7 @@ def test_the_command(settings: Config, tmp_path: Path, capsys: pytest.CaptureFix
     command.free(settings, "B-0117")
     assert "B-0117 (node 117) waits for the next board" in capsys.readouterr().out
     command.print_labels(settings, tmp_path / "x.pdf")
-    assert "2 labels on 1 pages" in capsys.readouterr().out
+    assert "labels: 2, pages: 1" in capsys.readouterr().out
     with pytest.raises(ProvisionError, match="No board is done for B-0117"):
         command.print_labels(settings, tmp_path / "x.pdf", poles=["B-0117", "B-0041"])
 

@@ -134,6 +134,9 @@ def test_only_an_explicit_replace_takes_a_proven_identity(ledger: Ledger) -> Non
     assert ledger.find("B-0002").state is State.WAITING
     assert ledger.of_mac(A) is None
     assert ledger.take(A).record.address == 2
+    with pytest.raises(ProvisionError, match="Pole B-0001 can't have this board: wrong chip"):
+        ledger.take(A, replace="B-0001", unfit=lambda entry: "wrong chip.")
+    assert ledger.find("B-0001").mac == B
     with pytest.raises(ProvisionError, match="no pole 'X'"):
         ledger.take(A, replace="X")
 
@@ -149,6 +152,23 @@ def test_a_revoked_board_is_not_written_by_mistake(ledger: Ledger) -> None:
     assert ledger.take(B).record.address == 2
     assert ledger.take(C, replace="B-0001").record.address == 1
     assert ledger.revoke(77, "") is None
+
+
+def test_a_board_that_is_flashed_without_the_plan(ledger: Ledger) -> None:
+    ledger.merge(entries(2))
+    through(ledger, ledger.take(A).record, A, State.LABELLED)
+    ledger.alone(C, 9)
+    for board, address, replace in ((C, 2, False), (C, 2, True), (C, 1, True), (A, 2, True)):
+        with pytest.raises(ProvisionError, match=f"The address {address} is kept for pole B-000{address}"):
+            ledger.alone(board, address, replace=replace)
+    for address in (1, 9):
+        with pytest.raises(ProvisionError, match="is pole B-0001, node 1"):
+            ledger.alone(A, address)
+    ledger.alone(A, 1, replace=True)
+    assert ledger.find("B-0001").mac == A
+    ledger.alone(A, 9, replace=True)
+    assert ledger.find("B-0001").state is State.WAITING
+    assert ledger.history(1)[-1].detail == "its board became node 9, without the plan"
 
 
 def test_boards_that_do_not_fit(ledger: Ledger) -> None:

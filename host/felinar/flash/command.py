@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json as json_
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from rich.console import Console
@@ -25,6 +25,10 @@ from felinar.flash.progress import STAGES, Progress
 from felinar.flash.writer import SPEEDS
 from felinar.keys.interface import KeyStore, KeyStoreError
 from felinar.keys.place import open_keys
+
+if TYPE_CHECKING:
+    from felinar.flash.chip import Chip
+    from felinar.provision.ledger import Ledger
 
 
 class Order(msgspec.Struct):
@@ -112,18 +116,48 @@ def _flash(settings: Config, order: Order, screen: _Screen) -> steps.Report:
     except KeyStoreError as error:
         raise FlashError("key-store", error.sentence, error.remedy) from error
     try:
-        address = order.address or config.get("address") or free_address(keys)
+        address = order.address or config.get("address") or free_address(keys, _kept(settings.directory))
+
+        def known(chip: Chip) -> None:
+            try:
+                with _ledger(settings.directory) as ledger:
+                    if ledger is not None:
+                        ledger.alone(chip.mac, address, replace=order.replace)
+            except FelinarError as error:
+                raise FlashError("address-taken", error.sentence, error.remedy) from error
+
         return steps.provision(
             port, order.board, {**config, "address": address}, keys, loaded, screen.step,
-            replace=order.replace, speeds=(order.baud, *speeds) if order.baud else speeds, test=order.test, lamp=order.lamp,
+            on_chip=known, replace=order.replace, speeds=(order.baud, *speeds) if order.baud else speeds, test=order.test, lamp=order.lamp,
         )  # fmt: skip
     finally:
         keys.close()
 
 
-def free_address(keys: KeyStore) -> int:
-    """The address above all that have a key or wait for one. Raises FlashError: config, when there is none."""
-    taken = {*keys.nodes(), *(address for address, _ in keys.pending())}
+@contextmanager
+def _ledger(folder: Path) -> Iterator[Ledger | None]:
+    """The ledger of batches, where there is one."""
+    from felinar.provision.ledger import FILE, Ledger
+
+    if not (folder / FILE).exists():
+        yield None
+        return
+    ledger = Ledger(folder / FILE)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _kept(folder: Path) -> set[int]:
+    """Addresses that the ledger has given, or keeps for poles that wait."""
+    with _ledger(folder) as ledger:
+        return {record.address for record in ledger.records()} if ledger is not None else set()
+
+
+def free_address(keys: KeyStore, kept: Collection[int] = ()) -> int:
+    """The address above all that have a key, wait for one, or are `kept`. Raises FlashError: config, when there is none."""
+    taken = {*keys.nodes(), *(address for address, _ in keys.pending()), *kept}
     address = max((address for address in taken if address <= NODE_MAX), default=NODE_MIN - 1) + 1
     if address > NODE_MAX:
         raise FlashError("config", "The highest address is taken.", "Name a free one with --address.")

@@ -98,7 +98,7 @@ def _rows(books: _Books, only: int | None = None) -> list[dict[str, object]]:
                 "check": check_value(key),
                 "pole": record.entry.pole if record else None,
                 "name": record.entry.name if record else None,
-                "board": holder or (record.mac if record else None),
+                "board": _board(holder or (record.mac if record else None)),
                 "ledger": str(record.state) if record else None,
                 "joins": keys.last_join(address) if state == "active" else None,
                 "session": keys.session(address) is not None if state == "active" else None,
@@ -148,7 +148,7 @@ def show(node: Node, config: ConfigFile = None, data_dir: DataDir = None, json: 
     if not rows and not past:
         raise KeyStoreError(f"Nothing is known of node {address}.", "`felinar keys list` lists those that have a key.")
     events = [
-        {"time": iso(each.time), "event": each.event, "board": each.mac, "detail": each.detail} for each in past
+        {"time": iso(each.time), "event": each.event, "board": _board(each.mac), "detail": each.detail} for each in past
     ]  # fmt: skip
     if json:
         _write_json({"node": address, "keys": rows, "history": events})
@@ -317,6 +317,13 @@ def revoke(
         for each in zone or ():
             books.keys.rotate_zone(each)
     typer.echo(f"Revoked: node {names}." + (f" New key: zone {', '.join(map(str, zone))}." if zone else ""))
+
+
+def _board(holder: str | None) -> str | None:
+    """A board as people write it: its MAC; how else a key travels as it is."""
+    from felinar.provision.ledger import shown_mac
+
+    return shown_mac(holder) if holder and len(holder) == 12 else holder
 
 
 def _counted(active: int, waiting: int, zones: int) -> str:

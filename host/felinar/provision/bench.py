@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from felinar.cities import City, city
-from felinar.errors import ConfigError
+from felinar.errors import ConfigError, FelinarError
 from felinar.flash import chip as chips
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
@@ -122,7 +122,11 @@ class EspBench:
             on_progress(progress)
 
         with Writer(port, on_progress) as writer:
-            job = work.found(writer.chip)
+            try:
+                job = work.found(writer.chip)
+            except FelinarError:
+                writer.end()  # it starts what it has, as it would have without us
+                raise
             if job is None:
                 return
             board = job.entry.board or self._board

@@ -60,7 +60,7 @@ class Books:
     ) -> tuple[Taken, bytes]:
         """What a board gets, and its key: the one that may be on it already, else a new one that nobody keeps yet."""
         with self._lock:
-            foreign = self._foreign()
+            foreign = {} if replace else self._foreign()
 
             def why(entry: PlanEntry) -> str:
                 return foreign.get(entry.pole) or unfit(entry)

@@ -207,4 +207,4 @@ def print_labels(settings: Config, out: Path, *, size: str = "a4", skip: int = 0
         )
     done = [record for record in named if record.state in DONE]
     pages = labels.save_pdf([label_of(record) for record in done], out, chosen, skip=skip)
-    sys.stdout.write(f"{out}: {len(done)} labels on {pages} pages\n")
+    sys.stdout.write(f"{out}: labels: {len(done)}, pages: {pages}\n")

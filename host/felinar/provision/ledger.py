@@ -332,6 +332,12 @@ class Ledger:
             mine = self.of_mac(mac)
             if replace is not None:
                 wanted = self.find(replace)
+                if reason := unfit(wanted.entry):
+                    raise ProvisionError(
+                        f"Pole {wanted.entry.pole} can't have this board: {reason}",
+                        "Name the board file with --board, or take another board.",
+                        code="no-fit",
+                    )
                 if wanted.mac is not None and wanted.mac != mac:
                     self._free(wanted, f"replaced by {shown_mac(mac)}")
                 if mine is not None and mine.id != wanted.id:
@@ -424,6 +430,29 @@ class Ledger:
                 )
             self._free(record, "on request")
             return self._again(record.id)
+
+    def alone(self, mac: str, address: int, *, replace: bool = False) -> None:
+        """A board is flashed without the plan: refused where it or the address belongs to a pole, but with `replace`, which
+        takes the board's pole from it. Raises ProvisionError: "given"."""
+        mac = normal_mac(mac)
+        with self._change("alone"):
+            mine, wanted = self.of_mac(mac), self.of_address(address)
+            if wanted is not None and (mine is None or mine.id != wanted.id or mine.state not in (*DONE, State.FAILED)):
+                raise ProvisionError(
+                    f"The address {address} is kept for pole {wanted.entry.pole}.",
+                    f"Flash it for that pole (felinar flash --watch --pole {wanted.entry.pole}), or take another address.",
+                    code="given",
+                )
+            if mine is None:
+                return
+            if not replace:
+                raise ProvisionError(
+                    f"The board {shown_mac(mac)} is pole {mine.entry.pole}, node {mine.address}.",
+                    "To make something else of it, say --replace.",
+                    code="given",
+                )
+            if wanted is None:
+                self._free(mine, f"its board became node {address}, without the plan")
 
     def revoke(self, address: int, why: str) -> Record | None:
         """The key of an address was revoked; None when the ledger does not know it."""
