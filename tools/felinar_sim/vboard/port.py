@@ -208,8 +208,8 @@ class RfcPort:
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._clock.unwatch(self._server.fileno())
         self._device = _Device(self)
-        self._manager = rfc2217.PortManager(self._device, self)
         self._clock.watch(self._client.fileno(), self._readable)
+        self._manager = rfc2217.PortManager(self._device, self)  # speaks at once, to a client that may be gone
 
     def _readable(self) -> None:
         client = self._client

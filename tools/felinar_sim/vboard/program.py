@@ -161,6 +161,12 @@ class Program(Board):
             self.console.output(b"MPY: soft reboot\r\n")
         return super()._exit(f, now)
 
+    def _kbd_intr(self, f: Frame, now: int) -> Answer:
+        """Once nothing may interrupt any more, an interrupt that has not been seen yet is forgotten, as the firmware does after a program."""
+        if f.a < 0:
+            self.console.interrupted = False
+        return super()._kbd_intr(f, now)
+
     def _interrupted(self) -> None:
         """Ctrl-C: a program that asks for something learns of it by the answer, one that only computes is sent a signal."""
         self._wake()
