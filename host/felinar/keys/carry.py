@@ -195,7 +195,10 @@ def _text(data: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    data = base64.b64decode(text, validate=True)
+    if _text(data) != text:
+        raise ValueError("bits that stand for nothing are set")
+    return data
 
 
 def write(path: Path, content: bytes) -> None:
