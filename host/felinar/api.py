@@ -56,6 +56,17 @@ class Health(msgspec.Struct, frozen=True):
     values: dict[str, int | None]
 
 
+class Radio(msgspec.Struct, frozen=True):
+    """How a node is heard on the air: by which bridge, in which slot (null before it has one), `rssi` in dBm, `snr` in dB."""
+
+    bridge: str
+    slot: int | None
+    sf: int
+    rssi: int
+    snr: float
+    heard: str
+
+
 class Node(msgspec.Struct, frozen=True):
     """A node, its newest values and the account of its messages.
 
@@ -88,6 +99,7 @@ class Node(msgspec.Struct, frozen=True):
     lamp_w: float | None = None
     health: Health | None = None
     latest: Reading | None = None
+    radio: Radio | None = None
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -130,6 +142,21 @@ class LampOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
+class GroupCommand(msgspec.Struct, frozen=True):
+    """A command to all lamps of a group, which nobody answers: it is said again and again for a minute, by these bridges.
+
+    "On" acts at once, anything else when the lamps know that it is genuine, after some 20 s.
+    """
+
+    id: int
+    group: int
+    mode: Mode
+    level: int | None
+    fade_s: int
+    for_s: int | None
+    bridges: list[str]
+
+
 class ConfigOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a configuration command: the report period in seconds, 0 stops sampling until the next boot."""
 
@@ -147,6 +174,37 @@ class Link(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     dropped: dict[str, int]
     reason: str = ""
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """A radio bridge. `frequency` in MHz is that of its nodes; `duty` is the used share of what it may send in an hour, 0 to 1.
+
+    `nodes` have one of its `slots`; `waiting` is what is to be sent; `heard` and `sent` are frames on the air, `counts` what
+    could not be sent, `line` and `dropped` what went over its line. `sf_wanted` is what its nodes' signals would allow,
+    `clock_ms` by how much its time may be wrong.
+    """
+
+    url: str
+    state: str
+    since: str
+    number: int
+    frequency: float
+    sf: int
+    sf_wanted: int
+    nodes: int
+    slots: int
+    waiting: int
+    duty: float
+    heard: int
+    sent: int
+    counts: dict[str, int]
+    line: dict[str, int]
+    dropped: dict[str, int]
+    opened: int
+    reason: str = ""
+    uid: str | None = None
+    version: str | None = None
+    clock_ms: float | None = None
 
 
 class StoreStatus(msgspec.Struct, frozen=True):
@@ -174,7 +232,7 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The daemon in one answer."""
+    """The daemon in one answer; `air` is what was refused or left out on the air, by reason."""
 
     version: str
     pid: int
@@ -185,6 +243,8 @@ class Status(msgspec.Struct, frozen=True):
     links: list[Link]
     nodes: list[Node]
     commands: dict[str, int]
+    bridges: list[Bridge] = []
+    air: dict[str, int] = {}
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -106,6 +106,10 @@ class Client:
         """Command a lamp; returns as soon as the command is stored."""
         return self._post(f"/v1/nodes/{node}/lamp", order, api.Command)
 
+    def group_lamp(self, group: int, order: api.LampOrder) -> api.GroupCommand:
+        """Command all lamps of a group; returns as soon as it is queued."""
+        return self._post(f"/v1/groups/{group}/lamp", order, api.GroupCommand)
+
     def config(self, node: int, order: api.ConfigOrder) -> api.Command:
         """Set a node; returns as soon as the command is stored."""
         return self._post(f"/v1/nodes/{node}/config", order, api.Command)

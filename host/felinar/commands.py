@@ -29,13 +29,13 @@ _REACH_S = 3600.0
 _CONTRARY = 3
 _CONTRARY_S = 120.0
 """That many reports over that long must speak against a command before it has failed: a meter can lie for a minute."""
-_MODES = {
+MODES = {
     "auto": schema.MODE_AUTO,
     "on": schema.MODE_ON,
     "off": schema.MODE_OFF,
     "dim": schema.MODE_DIM,
 }
-_REASONS = {
+REASONS = {
     "schedule": schema.REASON_SCHEDULE,
     "maintenance": schema.REASON_MAINTENANCE,
     "emergency": schema.REASON_EMERGENCY,
@@ -109,7 +109,7 @@ class WireOrder:
             return [c.wire_id, schema.CONFIG_REPORT_S, c.value or 0]
         left = 0 if c.mode == "auto" else max(1, int(c.expires - unix))
         level = {"on": 100, "off": 0}.get(c.mode or "", c.level or 0)
-        return [c.wire_id, _MODES[c.mode or "auto"], level, c.fade_s, left, _REASONS.get(c.reason, 0)]
+        return [c.wire_id, MODES[c.mode or "auto"], level, c.fade_s, left, REASONS.get(c.reason, 0)]
 
 
 @dataclass(slots=True)

@@ -41,6 +41,28 @@ class LinkConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     baud: Baud = 115200
 
 
+class BridgeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One radio bridge: `url` and `baud` as of a line.
+
+    `number` (0-11) is what nodes know it by; it tells when its superframe begins and, by its remainder of 3, the channel on which
+    they speak to it: `frequency` in MHz, either of which says enough, or none. Bridges in each other's range need numbers whose
+    remainders of 4 differ. `sf` is its spreading factor, `power` in dBm what it sends with, always on 869.525 MHz.
+    """
+
+    url: Annotated[str, msgspec.Meta(min_length=1)]
+    baud: Baud = 115200
+    number: Annotated[int, msgspec.Meta(ge=0, le=11)] | None = None
+    frequency: float | None = None
+    sf: Annotated[int, msgspec.Meta(ge=7, le=10)] = 7
+    power: Annotated[int, msgspec.Meta(ge=-9, le=27)] = 22
+
+
+class KeysConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`folder` is where the key store lies; the data directory when it is not named."""
+
+    folder: str | None = None
+
+
 class NodeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What is known of a node beforehand: its name, its lamp's power at full level in W (else learnt from reports)."""
 
@@ -55,6 +77,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     control: ControlConfig = ControlConfig()
     log: LogConfig = LogConfig()
     link: tuple[LinkConfig, ...] = ()
+    bridge: tuple[BridgeConfig, ...] = ()
+    keys: KeysConfig = KeysConfig()
     nodes: dict[int, NodeConfig] = {}
 
     @property
@@ -156,10 +180,10 @@ def _check(config: Config, where: str) -> None:
         if not NODE_MIN <= node <= NODE_MAX:
             raise ConfigError(f"{where}: nodes.{node}: a node's address is {NODE_MIN} to {NODE_MAX}.")
     seen: set[str] = set()
-    for link in config.link:
-        if link.url in seen:
-            raise ConfigError(f"{where}: the line {link.url} is named twice.", "Remove one of them.")
-        seen.add(link.url)
+    for url in [link.url for link in config.link] + [bridge.url for bridge in config.bridge]:
+        if url in seen:
+            raise ConfigError(f"{where}: the line {url} is named twice.", "Remove one of them.")
+        seen.add(url)
     listen_address(config.control.listen, config.run)
 
 

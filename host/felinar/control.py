@@ -90,6 +90,10 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
     async def post_lamp(node: FromPath[int], data: JSONBody[api.LampOrder]) -> api.Command:
         return await hub.lamp(node, data)
 
+    @post("/v1/groups/{group:int}/lamp", status_code=202)
+    async def post_group(group: FromPath[int], data: JSONBody[api.LampOrder]) -> api.GroupCommand:
+        return hub.group_lamp(group, data)
+
     @post("/v1/nodes/{node:int}/config", status_code=202)
     async def post_config(node: FromPath[int], data: JSONBody[api.ConfigOrder]) -> api.Command:
         return await hub.config(node, data)
@@ -124,8 +128,8 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
 
     return Litestar(
         route_handlers=[
-            get_status, get_nodes, get_readings, get_events, post_lamp, post_config, get_health, get_commands,
-            get_command, get_stream,
+            get_status, get_nodes, get_readings, get_events, post_lamp, post_group, post_config, get_health,
+            get_commands, get_command, get_stream,
         ],
         before_request=guard,
         exception_handlers={FelinarError: _refuse, HTTPException: _refuse_http},

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from felinar import api
+from felinar.air.service import AirService
 from felinar.clock import Clock, SystemClock, iso
 from felinar.config import Config
 from felinar.control import ControlServer, application
 from felinar.errors import ControlError, LinkError, StoreError
 from felinar.hub import Hub
+from felinar.keys.place import open_keys
 from felinar.link import Link
 from felinar.store import SqliteStore
 
@@ -96,6 +98,8 @@ class Daemon:
         self.hub = Hub(config, self.store, self._clock, log)
         self._stack.callback(self.hub.bus.close)
         await self.hub.commands.resume()
+        if config.bridge:
+            self._start_air()
         links = [Link(link, self._clock, self.hub, log) for link in config.link]
         self.hub.links += links
         tasks = [asyncio.create_task(link.run(), name=f"link {link.url}") for link in links]
@@ -108,8 +112,18 @@ class Daemon:
         self._stack.push_async_callback(_cancel, ticker)
         where = self.control.address.socket or self.control.address.url
         log.info("daemon ready", pid=os.getpid(), data_dir=str(config.directory), control=where, links=len(links))
-        if not links:
+        if not links and not config.bridge:
             log.warning("no line is configured", remedy="name one: felinar daemon --port /dev/ttyUSB0")
+
+    def _start_air(self) -> None:
+        folder = self._config.keys.folder
+        keys = open_keys(Path(folder).expanduser() if folder else self._config.directory, create=True)
+        self._stack.callback(keys.close)
+        air = AirService(self._config, keys, self.store, self.hub, self._clock, self._log)
+        self.hub.air = air
+        self.hub.links += air.lines
+        task = asyncio.create_task(air.run(), name="air")
+        self._stack.push_async_callback(_end_air, air, task)
 
     async def _tick(self) -> None:
         while True:
@@ -134,9 +148,10 @@ class Daemon:
                 commit_ms=round(metrics.commit_ms, 3), commit_ms_most=round(metrics.commit_ms_most, 3),
             ),
             stream=api.Stream(self.hub.bus.listeners, self.hub.bus.missed),
-            links=[self.hub.link_view(link) for link in self.hub.links],
+            links=[self.hub.link_view(link) for link in self.hub.links if isinstance(link, Link)],
             nodes=self.hub.nodes(),
             commands={state: count for state, count in sorted(self.hub.commands.totals.items()) if count},
+            bridges=self.hub.air.bridges() if self.hub.air else [], air=self.hub.air.dropped() if self.hub.air else {},
         )  # fmt: skip
 
     def _trouble(self, reason: str) -> None:
@@ -192,3 +207,8 @@ async def _end_links(links: list[Link], tasks: list[asyncio.Task[None]]) -> None
     for link in links:
         link.stop()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _end_air(air: AirService, task: asyncio.Task[None]) -> None:
+    air.stop()
+    await asyncio.gather(task, return_exceptions=True)

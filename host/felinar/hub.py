@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from felinar_wire import schema
 
 from felinar import api
+from felinar.air.service import AirService
 from felinar.bodies import times
 from felinar.clock import Clock, iso
 from felinar.commands import Commands, WireOrder
 from felinar.config import Config
 from felinar.errors import CommandError
 from felinar.facts import Fact, Health, Hello, Kept, OrderAnswered, OrderExpired, OrderSent
-from felinar.link import Link
 from felinar.live_bus import Bus
 from felinar.measured import learn_full
 from felinar.readings import event, number, reading
@@ -30,12 +30,35 @@ _SAY_AGAIN_S = 60.0
 _BOOTS = 1000  # of each board, whose schema version is remembered
 
 
+class Way(Protocol):
+    """How nodes are reached: a line of theirs, or a bridge."""
+
+    url: str
+    opened: int
+    since: float
+    reason: str
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def nodes(self) -> tuple[int, ...]: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    @property
+    def dropped(self) -> dict[str, int]: ...
+    def order(self, order: WireOrder) -> None: ...
+    def withdraw(self, node: int, id: int) -> None: ...
+    def acknowledge(self, node: int, uid: str, boot: int, base: int, bitmap: int) -> None: ...
+    def ask_health(self, node: int) -> None: ...
+
+
 class Hub:
     """Routes facts and orders. Lives in one event loop, except for what the store calls back."""
 
     def __init__(self, config: Config, store: Store, clock: Clock, log: Any, *, history: History = RELEASED) -> None:
         self.bus = Bus()
-        self.links: list[Link] = []
+        self.links: list[Way] = []
+        self.air: AirService | None = None
         self.unstored = 0
         """Messages that the store has turned away; their nodes keep and repeat them."""
         self._config = config
@@ -44,7 +67,7 @@ class Hub:
         self._log = log
         self._history = history
         self._loop = asyncio.get_running_loop()
-        self._route: dict[int, Link] = {}
+        self._route: dict[int, Way] = {}
         self._full: dict[int, float] = {view.id: view.full_w for view in store.boards() if view.full_w}
         self._asking: dict[int, list[asyncio.Future[Health]]] = {}
         self._uid: dict[int, str] = {}
@@ -62,7 +85,7 @@ class Hub:
 
     # What lines tell
 
-    def facts(self, link: Link, facts: list[Fact]) -> None:
+    def facts(self, link: Way, facts: list[Fact]) -> None:
         """Act upon what a line has told."""
         kept = [self._identified(fact) for fact in facts if isinstance(fact, Kept)]
         for fact in facts:
@@ -90,7 +113,7 @@ class Hub:
         time, up = times(version, message.kind, message.body, self._history) or (None, None)
         return replace(message, schema=version, time=time, up=up)
 
-    def link_changed(self, link: Link) -> None:
+    def link_changed(self, link: Way) -> None:
         """Forget the ways over a line that is closed, and tell the listeners."""
         for node, way in list(self._route.items()):
             if way is link and node not in link.nodes:
@@ -102,7 +125,7 @@ class Hub:
                     self._publish_node(node)
         self.bus.publish("link", self.link_view(link))
 
-    def _hello(self, link: Link, hello: Hello) -> None:
+    def _hello(self, link: Way, hello: Hello) -> None:
         self._store.note_hello(hello, self._clock.now().unix)
         known = self._uid.setdefault(hello.node, hello.uid)
         if known != hello.uid:
@@ -122,7 +145,7 @@ class Hub:
         if hello.new or self._route.get(hello.node) is not link:
             self._take_route(hello.node, link)
 
-    def _take_route(self, node: int, link: Link) -> None:
+    def _take_route(self, node: int, link: Way) -> None:
         self._route[node] = link
         for order in self.commands.waiting(node):
             link.order(order)
@@ -140,7 +163,7 @@ class Hub:
             if not waiting.done():
                 waiting.set_result(health)
 
-    def _kept(self, link: Link, count: int, done: Future[Commit]) -> None:
+    def _kept(self, link: Way, count: int, done: Future[Commit]) -> None:
         if done.exception() is not None:  # the store has said why; nothing is acknowledged
             self.unstored += count
             return
@@ -185,6 +208,14 @@ class Hub:
         """Set a node. Raises CommandError, StoreError."""
         self._must_understand(node, schema.CONFIG)
         return (await self.commands.config(node, order)).view()
+
+    def group_lamp(self, group: int, order: api.LampOrder) -> api.GroupCommand:
+        """Command the lamps of a group. Raises CommandError."""
+        if self.air is None:
+            raise CommandError(
+                "No bridge is configured.", "Groups are reached by radio: name a [[bridge]].", status=503
+            )
+        return self.air.group(group, order)
 
     async def ask_health(self, node: int, timeout_s: float = 5.0) -> api.Health:
         """Ask a node for its account now. Raises CommandError when it doesn't answer."""
@@ -246,7 +277,7 @@ class Hub:
             grouped.setdefault(view.node, []).append(view)
         return [self._node(node, grouped[node]) for node in sorted(grouped)]
 
-    def link_view(self, link: Link) -> api.Link:
+    def link_view(self, link: Way) -> api.Link:
         """A line as the interface shows it."""
         return api.Link(
             url=link.url, state=link.state.value, since=iso(link.since), nodes=sorted(link.nodes), opened=link.opened,
@@ -274,7 +305,7 @@ class Hub:
             schema=now.schema, mismatch=self._history.mismatch(node, now.schema) if now.schema is not None else "",
             boot=now.boot, lamp_w=self.full_power(node, now.id),
             health=_health(now.health) if now.health else None,
-            latest=self._latest(now),
+            latest=self._latest(now), radio=self.air.radio(node) if self.air else None,
         )  # fmt: skip
 
     def _latest(self, view: BoardView) -> api.Reading | None:

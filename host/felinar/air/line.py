@@ -1,0 +1,240 @@
+"""The line to a bridge and its supervisor: opened, served and opened again, as `felinar.link` does for nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from felinar.air.air import Air
+from felinar.air.cell import Cell
+from felinar.air.orders import Order
+from felinar.air.station import Station
+from felinar.clock import Clock
+from felinar.config import BridgeConfig
+from felinar.errors import LinkError
+from felinar.link import SAY_AGAIN_S, Opener
+from felinar.port import Port, open_port
+from felinar.reconnect import Reconnect, State
+
+_LONGEST_SLEEP_S = 5.0
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Handler(Protocol):
+    """Who is told that something was heard or ordered, and how a line is."""
+
+    def act(self) -> None: ...
+
+    def line_changed(self, line: BridgeLine) -> None: ...
+
+
+class BridgeLine:
+    """A bridge as the hub sees it: a line on which the nodes are that it reaches. `run` ends only with `stop`."""
+
+    def __init__(
+        self,
+        config: BridgeConfig,
+        air: Air,
+        cell: Cell,
+        clock: Clock,
+        handler: Handler,
+        log: Any,
+        *,
+        opener: Opener = open_port,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.url = config.url
+        self.cell = cell
+        self.reason = "not opened yet"
+        self.opened = 0
+        self.since = clock.now().unix
+        self.station: Station | None = None
+        self._config = config
+        self._air = air
+        self._clock = clock
+        self._handler = handler
+        self._log = log.bind(bridge=config.url)
+        self._opener = opener
+        self._reconnect = Reconnect(chance)
+        self._port: Port | None = None
+        self._over: asyncio.Future[str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop = asyncio.Event()
+        self._heard = 0
+        self._totals: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._said: dict[str, float] = {}
+
+    @property
+    def state(self) -> State:
+        """How the line is; live while the bridge can be used."""
+        return self._reconnect.state
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes that were heard by it since it can be used."""
+        return tuple(self.cell.present)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Frames and bytes both ways, and what became of transmissions, since the start."""
+        now = self.station.modem.counts if self.station else {}
+        return _sum(self._totals, {k: n for k, n in now.items() if k.startswith(("frames", "bytes", "tx_"))})
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What was dropped on the line since the start, by reason."""
+        return _sum(self._dropped, self.station.modem.bad if self.station else {})
+
+    @property
+    def heard(self) -> int:
+        """Frames that it has heard on the air since the start."""
+        return self._heard + (self.station.heard if self.station else 0)
+
+    # What the hub asks
+
+    def order(self, order: Order) -> None:
+        """Send a command to a node that this bridge reaches."""
+        self._air.order(self.cell, order)
+        self.pump()
+
+    def withdraw(self, node: int, id: int) -> None:
+        """Stop sending a command."""
+        self._air.withdraw(node, id)
+
+    def acknowledge(self, node: int, uid: str, boot: int, base: int, bitmap: int) -> None:
+        """Tell the air what is stored."""
+        self._air.acknowledge(node, uid, boot, base, bitmap)
+        self.pump()
+
+    def ask_health(self, node: int) -> None:
+        """Ask a node for HEALTH now."""
+        self._air.ask_health(node)
+        self.pump()
+
+    def stop(self) -> None:
+        """Close the line for good."""
+        self._stop.set()
+        self._end("the daemon ends")
+
+    # The supervisor
+
+    async def run(self) -> None:
+        """Serve the line until `stop`."""
+        while not self._stop.is_set():
+            self._reconnect.opening()
+            try:
+                await self._open_and_serve()
+            except LinkError as error:
+                self.reason = error.sentence
+                self._say("open", "bridge can't be opened", reason=error.sentence, remedy=error.remedy)
+            except Exception:  # a fault of ours on one line must not end the others
+                self.reason = "an internal error, see the log"
+                self._log.exception("bridge failed")
+            if self._stop.is_set():
+                break
+            wait = self._reconnect.closed(self._clock.now().mono)
+            self._changed()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait)
+        self._reconnect.stop()
+        self._changed()
+
+    async def _open_and_serve(self) -> None:
+        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._over = over
+        self._port = await self._opener(self.url, self._config.baud, self._received, self._end)
+        try:
+            if self._stop.is_set():
+                return
+            now = self._clock.now()
+            self.station = Station(self._air, self.cell, self._config.power, now)
+            self._reconnect.opened(now.mono)
+            self.opened += 1
+            self.reason = ""
+            self._said.pop("open", None)
+            self._log.info("bridge line opened")
+            self._changed()
+            self.pump()
+            self.reason = await over
+            if not self._stop.is_set():
+                self._say("lost", "bridge lost", reason=self.reason)
+        finally:
+            if self._timer:
+                self._timer.cancel()
+            if self.station:
+                self._totals, self._dropped, self._heard = self.counts, self.dropped, self.heard
+                self.station.end()
+            self.station = None
+            port, self._port, self._over = self._port, None, None
+            if port:
+                await port.close()
+
+    def _end(self, reason: str) -> None:
+        if self._over and not self._over.done():
+            self._over.set_result(reason)
+
+    def _received(self, data: bytes) -> None:
+        station = self.station
+        if station is None:
+            return
+        try:
+            station.receive(data, self._clock.now())
+        except Exception:  # see run
+            self._log.exception("bridge failed")
+            self._end("an internal error, see the log")
+        self._handler.act()
+
+    def pump(self) -> None:
+        """Write what is due, and come back when there is more."""
+        station = self.station
+        if station is None or self._port is None:
+            return
+        try:
+            now = self._clock.now()
+            if data := station.output(now):
+                self._port.write(data)
+            self._watch(station)
+            if station.modem.dead(now.mono):
+                self._end("the bridge says nothing")
+            wake = station.wake(now)
+        except Exception:  # see run
+            self._log.exception("bridge failed")
+            self._end("an internal error, see the log")
+            return
+        if self._timer:
+            self._timer.cancel()
+        delay = min(max(wake - now.mono, 0.001), _LONGEST_SLEEP_S)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._handler.act)
+
+    def _watch(self, station: Station) -> None:
+        for said in station.logs:
+            getattr(self._log, _LEVELS[min(said.level, 3)])("bridge says", text=said.text)
+        station.logs.clear()
+        if station.modem.ready and self._reconnect.state is State.OPEN:
+            self._reconnect.heard()
+            about = station.about
+            self._log.info(
+                "bridge ready", version=about.version if about else "", number=self.cell.number, sf=self.cell.frame.sf,
+                round_trip_ms=round(station.modem.clock.round_trip * 1000, 1),
+            )  # fmt: skip
+            self._said.pop("lost", None)
+            self._changed()
+
+    def _say(self, topic: str, event: str, **details: Any) -> None:
+        """Warn, at most once in a while about the same."""
+        mono = self._clock.now().mono
+        if mono - self._said.get(topic, float("-inf")) >= SAY_AGAIN_S:
+            self._said[topic] = mono
+            self._log.warning(event, **details)
+
+    def _changed(self) -> None:
+        self.since = self._clock.now().unix
+        self._handler.line_changed(self)
+
+
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
