@@ -12,7 +12,6 @@ from node.line import Line
 
 from bridge.modem import Modem
 
-_STEP_MS = const(2)
 _DOG_MS = const(20000)
 _TEND_S = const(5)
 
@@ -39,7 +38,13 @@ async def run() -> None:
     radio = getattr(__import__("drivers." + name), name).open(board, about)
     dog = machine.WDT(timeout=_DOG_MS)
     modem = None
-    line = HostLine(board, lambda data: modem and modem.take(data), lambda text: None)
+
+    def take(data: bytes) -> None:
+        if modem:
+            modem.take(data)
+            radio.flag.set()  # there may be something to do at once
+
+    line = HostLine(board, take, lambda text: None)
     modem = Modem(radio, lora, line.send, ticks_us, machine.unique_id(), 1 if name == "sx126x" else 2, radio.MOST)
     talking = asyncio.create_task(line.run())
     modem.broken = True
@@ -63,7 +68,10 @@ async def run() -> None:
             except DriverError:
                 modem.broken = True
         dog.feed()
-        await asyncio.sleep_ms(_STEP_MS)
+        try:
+            await asyncio.wait_for_ms(radio.flag.wait(), modem.rest())
+        except asyncio.TimeoutError:
+            pass
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ _LATE = const(3000)  # us; the radio needs that long to be ready
 _OVERDUE = const(200000)  # us; a radio that has not ended by then has failed
 _HOST_MS = const(10000)
 _BEAT_MS = const(2000)
+_REST_MS = const(200)
 _SENT = const(0)
 _TOO_LATE = const(1)
 _DUTY = const(2)
@@ -29,7 +30,8 @@ def after(a: int, b: int) -> int:
 
 
 class Modem:
-    """`take` gets the content of each serial frame, `step` is called every few ms; neither waits.
+    """`take` gets the content of each serial frame, `step` is called after `rest` ms, or when the radio has
+    something to tell; neither waits.
 
     `radio` is a driver that was started, `lora` the module of its kind (`drivers.lora`); `send(data)` sends the content of
     a serial frame; `us()` is the bridge's time. `broken` says that the radio has to be started anew; then call `listen`.
@@ -142,6 +144,12 @@ class Modem:
         if up_ms - self._beat_ms >= _BEAT_MS:
             self._beat_ms = up_ms
             self._beat(0)
+
+    def rest(self) -> int:
+        """For how many ms `step` may wait, unless the radio or the host has something to say."""
+        if self._queue and not self._active:
+            return max(0, min(_REST_MS, (after(self._queue[0][0], self._us()) - _LEAD) // 1000))
+        return _REST_MS
 
     def _failed(self) -> None:
         active = self._active

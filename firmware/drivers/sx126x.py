@@ -17,6 +17,7 @@ _STEPS = const(600)  # 30 ms: a calibration takes 3.5, a TCXO 5
 _SYNC = const(0x0740)
 _TX_DONE = const(0x001)
 _RX_DONE = const(0x002)
+_PREAMBLE = const(0x004)
 _HEADER = const(0x010)
 _HEADER_ERROR = const(0x020)
 _CRC_ERROR = const(0x040)
@@ -94,7 +95,7 @@ class Sx126x(Radio):
         self._do(b"\x8a\x01")  # LoRa
         self._do(b"\x93\x30")  # after a transmission the oscillator goes on
         self._do(b"\x8f\x00\x00")
-        self._do(b"\x08\x01\xf3\x00\xa3\x00\x00\x00\x00")  # DIO1: done, header error, CAD
+        self._do(b"\x08\x01\xf7\x00\xa3\x00\x00\x00\x00")  # DIO1: done, header error, CAD
         self._do(b"\x0d\x08\xac\x96")  # boosted gain (9.6)
         self._or(0x0889, 0x04)  # 15.1, for all but 500 kHz
         self._or(0x08D8, 0x1E)  # 15.2
@@ -154,6 +155,13 @@ class Sx126x(Radio):
             self._heard()
         mode = data[1] >> 4 & 7
         return (1 if mode == 5 else 0), data[3] & _DIO1
+
+    def hearing(self) -> bool:
+        """Whether a preamble has come since the last question, or a frame is coming in."""
+        flags = self._ask(b"\x12\0\0\0\0")[3] & (_PREAMBLE | _HEADER)
+        if flags & _PREAMBLE:
+            self._do(b"\x02\x00\x04")
+        return flags > 0
 
     def _events(self, at):
         self._slow = True  # the chip may be changing its mode by itself

@@ -140,6 +140,10 @@ class Sx127x(Radio):
             self._heard()
         return (1 if mode == 0x85 else 0), flags & 0x4C
 
+    def hearing(self) -> bool:
+        """Whether a preamble or a frame is coming in: RegModemStat."""
+        return self._get(0x18) & 0x0B > 0
+
     def _events(self, at):
         state = self._burst
         self._cs(0)

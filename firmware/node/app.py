@@ -6,18 +6,15 @@ import sys
 from binascii import crc32
 
 import machine
-import micropython
 from felinar_wire import codec, schema
 from micropython import const
 
 from node import board as boards
 from node.health import Health, Store
 from node.lighting import Lighting
-from node.line import Line
 from node.outbox import Outbox, OutboxError
 from node.period import Period
 from node.sampler import Sensor
-from node.uplink import Uplink
 
 _HOUR = const(3600)
 _DAY = const(86400)
@@ -94,20 +91,24 @@ class App:
             for i, entry in enumerate(board.fitted)
             if not self.health.safe or entry["driver"] in _LIGHT
         ]
-        self.line = Line(board, self._take, self._typed)
-        self.uplink = Uplink(self, self.line.send, machine.unique_id())
+        if board.line["type"] == "radio":
+            from node import radio as way
+        else:
+            from node import uplink as way
+        self.line, self.uplink = way.open(self)
 
     # Kept messages
 
     def _keep(self, kind: int, values: list) -> None:
         self.seq += 1
+        body = codec.encode(kind, values)
         try:
-            self.outbox.append(kind, self.seq, self.boot, codec.encode(kind, values))
+            self.outbox.append(kind, self.seq, self.boot, body)
             self.failed = 0
         except OutboxError:
             self.refused += 1
             self.failed += 1
-        self.uplink.step()
+        self.uplink.step(kind, body)
 
     def event(self, code: int, argument: int) -> None:
         """Keep an EVENT; the argument is cut to 16 bits."""
@@ -260,9 +261,6 @@ class App:
         for sensor in self.sensors:
             sensor.begin(up)
 
-    def _take(self, data: bytes) -> None:
-        self.uplink.take(data)
-
     def _typed(self, text: str) -> None:
         from node import console
 
@@ -393,5 +391,4 @@ _DIM = schema.index(schema.REPORT, "dim")
 
 def main() -> None:
     """Run the node; returns only by an exception."""
-    micropython.kbd_intr(-1)
     asyncio.run(App().run())

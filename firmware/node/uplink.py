@@ -2,6 +2,8 @@
 
 import os
 
+import machine
+import micropython
 from felinar_wire import WireError, codec, frame, kept, schema
 from micropython import const
 
@@ -48,8 +50,8 @@ class Uplink:
     def _say(self, kind: int, values: list) -> None:
         self._send(kind, codec.encode(kind, values))
 
-    def step(self) -> None:
-        """Send what is due."""
+    def step(self, kind: int = 0, body: bytes = b"") -> None:
+        """Send what is due; after a message was kept, its kind and body are told."""
         app = self._app
         up = app.clock.up()
         if 0 <= self._hello_due <= up:
@@ -107,24 +109,26 @@ class Uplink:
         """Take a frame from the host."""
         try:
             kind, address, _, payload = frame.unpack(data)
-            if address not in (self._app.config.address, _EVERYONE):
-                return
-            handler = _HANDLERS.get(kind)
-            if kind in (schema.CONFIG_PART, _CHALLENGE) and len(payload) > _PART:
-                values = numbers = (payload,)
-            else:
-                values = numbers = codec.decode(kind, payload)
-                if kind == schema.SCHEDULE:
-                    numbers = values[:5]
-            if handler is None or not all(isinstance(value, (int, bytes)) for value in numbers):
-                raise WireError("kind")
+            if address in (self._app.config.address, _EVERYONE):
+                self._obey(kind, payload)
+                self.step()
         except WireError:
             self.bad += 1
-            return
+
+    def _obey(self, kind: int, payload: bytes) -> None:
+        """Do what a genuine message says. Raises WireError when it makes no sense."""
+        handler = getattr(self, _HANDLERS.get(kind, ""), None)
+        if kind in (schema.CONFIG_PART, _CHALLENGE, schema.REKEY) and len(payload) > _PART:
+            values = (payload,)
+        else:
+            values = codec.decode(kind, payload)
+        # Of a program of the lamp the steps may be missing.
+        numbers = values[:5] if kind == schema.SCHEDULE else values
+        if handler is None or not all(isinstance(value, (int, bytes)) for value in numbers):
+            raise WireError("kind")
         self.heard = True
         self._heard_at = self._app.clock.up()
-        handler(self, *values)
-        self.step()
+        handler(*values)
 
     def _time(self, nonce: int, time: int, ms: int) -> None:
         if nonce != self._nonce or self._hello_due < 0:
@@ -210,12 +214,22 @@ class Uplink:
 
 
 _HANDLERS = {
-    schema.TIME: Uplink._time,
-    schema.QUERY: Uplink._query,
-    schema.ACK: Uplink._ack,
-    schema.LAMP_SET: Uplink._lamp_set,
-    schema.CONFIG: Uplink._config,
-    schema.SCHEDULE: Uplink._schedule,
-    schema.CONFIG_PART: Uplink._part,
-    _CHALLENGE: Uplink._challenge,
+    schema.TIME: "_time",
+    schema.QUERY: "_query",
+    schema.ACK: "_ack",
+    schema.LAMP_SET: "_lamp_set",
+    schema.CONFIG: "_config",
+    schema.SCHEDULE: "_schedule",
+    schema.CONFIG_PART: "_part",
+    schema.REKEY: "_rekey",
+    _CHALLENGE: "_challenge",
 }
+
+
+def open(app):
+    """(line, uplink) of a node with a wired line."""
+    from node.line import Line
+
+    micropython.kbd_intr(-1)
+    line = Line(app.board, lambda data: app.uplink.take(data), app._typed)
+    return line, Uplink(app, line.send, machine.unique_id())

@@ -54,9 +54,9 @@ ROLES = ("lamp", "bridge")
 def sources(board: boards.Board, role: str = "lamp") -> Iterable[tuple[Path, str]]:
     """Every file that a lamp node, or a bridge, on this board loads, as (source, place on the node); main.py is the last.
 
-    These are what main.py imports, directly or not, and, of a lamp node, the drivers of what is fitted and
-    `modules.LAMP_WIRE_EXTRA`; of a bridge, its radio's driver. Raises BuildError for a driver that does not exist, for a
-    module that a node will not have, and for a bridge without a radio.
+    These are what main.py imports, directly or not, and, of a lamp node, the drivers of what is fitted, its way to the
+    host (a wire or its radio) and `modules.LAMP_WIRE_EXTRA`; of a bridge, its radio's driver. Raises BuildError for a driver that does not
+    exist, for a module that a node will not have, and for a radio that is needed and not there.
     """
     if role not in ROLES:
         raise BuildError(f"there is no role {role}; there are {' and '.join(ROLES)}")
@@ -67,19 +67,28 @@ def sources(board: boards.Board, role: str = "lamp") -> Iterable[tuple[Path, str
     if missing:
         raise BuildError(f"board {board.board.id}: there is no driver called {', '.join(missing)} in firmware/drivers")
     roots = ["main", *(f"drivers.{part.driver}" for part in board.fitted)]
+    radio = board.board.line.type == "radio"
+    if radio:
+        if board.radio is None:
+            raise BuildError(f"board {board.board.id} has no radio, so that its line can't be one")
+        roots.append(_radio_driver(board.radio))
     roots += (f"felinar_wire.{name}" for name in modules.LAMP_WIRE_EXTRA)
     try:
-        names = modules.closure(roots)
+        names = modules.closure(roots, modules.WIRE_ONLY if radio else modules.RADIO_ONLY)
     except (modules.ImportFault, SyntaxError) as error:
         raise BuildError(f"board {board.board.id}: {error}") from error
     files = [path for path in map(modules.path_of, names) if path is not None]
     yield from sorted(((path, modules.place(path)) for path in files), key=lambda item: (item[1] == "main.py", item[1]))
 
 
+def _radio_driver(radio: boards.Radio) -> str:
+    return f"drivers.{radio.chip[:5]}x"  # one a family
+
+
 def _bridge(board: boards.Board) -> Iterable[tuple[Path, str]]:
     if board.radio is None:
         raise BuildError(f"board {board.board.id} has no radio, so that it can't be a bridge")
-    roots = ["bridge.main", f"drivers.{board.radio.chip[:5]}x"]
+    roots = ["bridge.main", _radio_driver(board.radio)]
     try:
         names = modules.closure(roots)
     except (modules.ImportFault, SyntaxError) as error:

@@ -64,7 +64,7 @@ class Fitted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The wired line: `console` (USB or UART 0) or `uart` with its number and baud rate."""
+    """The way to the host: `console` (USB or UART 0), `uart` with its number and baud rate, or `radio`, on a lamp node."""
 
     type: str
     uart: int | None = None

@@ -110,7 +110,7 @@ def _strapping(chip: Chip, name: str, pin: Pin, here: str) -> str | None:
 def _sources(board: Board) -> Iterator[str]:
     used = {pin.source for pin in board.pins.values()}
     for name, pin in board.pins.items():
-        if pin.source == SIMULATOR and board.board.id != "sim":
+        if pin.source == SIMULATOR and board.board.id.partition("_")[0] != "sim":
             yield f"pin {name}: only the simulated board has its pins from the simulator"
         elif pin.source not in (*board.sources, UNVERIFIED, SIMULATOR):
             known = ", ".join([*board.sources, UNVERIFIED])
@@ -168,6 +168,8 @@ def _needed(by_name: dict[str, Partition], flash: int) -> Iterator[str]:
 
 def _radio(board: Board) -> Iterator[str]:
     if board.radio is None:
+        if board.board.line.type == "radio":
+            yield "the line is the radio, and there is no radio"
         return
     need = _RADIO_PINS.get(board.radio.chip)
     if need is None:

@@ -44,6 +44,12 @@ FOR_A_MOMENT = frozenset(
 lets go of, so that they take no heap; and `node.ram`, for boards without an outbox partition alone."""
 
 
+RADIO_ONLY = frozenset(("node.radio",))
+"""What a node imports where its line is a radio."""
+WIRE_ONLY = frozenset(("node.console", "node.line", "node.prove", "felinar_wire.serial"))
+"""What a node imports for its wired line, which a node with a radio has not."""
+
+
 class ImportFault(Exception):
     """A module imports what a node will not have; the message is one sentence for the user."""
 
@@ -76,8 +82,8 @@ def name(place: str) -> str:
     return place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def closure(roots: Iterable[str]) -> list[str]:
-    """`roots` and every module of ours that they import, by name, ascending.
+def closure(roots: Iterable[str], leave: frozenset[str] = frozenset()) -> list[str]:
+    """`roots` and every module of ours that they import, by name, ascending; those to `leave` out are not followed.
 
     Raises ImportFault for a root that does not exist and for a host-only module that is not optional.
     """
@@ -89,7 +95,7 @@ def closure(roots: Iterable[str]) -> list[str]:
     while wanted:
         name = wanted.pop()
         path = path_of(name)
-        if path is None or name in found:
+        if path is None or name in found or name in leave:
             continue
         found.add(name)
         package = name.rpartition(".")[0]

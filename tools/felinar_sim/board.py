@@ -212,6 +212,15 @@ class Board:
     # What the world does
 
     @property
+    def drift_ppm(self) -> float:
+        """How much too fast the chip's clock runs; to be set while there is no power, virtual time only."""
+        return self._ppb / 1000
+
+    @drift_ppm.setter
+    def drift_ppm(self, value: float) -> None:
+        self._ppb = round(value * 1000)
+
+    @property
     def running(self) -> bool:
         """Whether the program runs: not while it is without power or booting."""
         return self._process is not None

@@ -101,7 +101,7 @@ class LoraRadio(Chip):
         self._epoch = 0  # of the state: what was planned before it changed does not come
         self._emission: Emission | None = None
         self._since: int | None = None  # listening since
-        self._locked_us = 0
+        self._locked_us = self._noticed_us = 0
         super().__init__(lambda now_us: Conditions(), seed)
 
     # The board's side
@@ -181,6 +181,13 @@ class LoraRadio(Chip):
     def listening_since(self) -> int | None:
         """Since when it has listened without a break, µs of Unix time."""
         return self._since
+
+    def preamble(self, until_us: int) -> None:
+        """Enough of a preamble to be noticed has come; its frame ends at `until_us`. `deliver` follows if it can be received."""
+        now = self._require().now_us
+        if self.tuning(now) is not None:
+            self._noticed_us = until_us
+            self._noticed(now)
 
     def deliver(
         self,
@@ -283,7 +290,7 @@ class LoraRadio(Chip):
         if self._since is not None:
             self._since = None
             self.on_tune(None, now_us)
-        self._locked_us = 0
+        self._locked_us = self._noticed_us = 0
         emission, self._emission = self._emission, None
         if emission is not None and now_us < emission.end_us:
             self.on_abort(emission, now_us)
@@ -327,6 +334,9 @@ class LoraRadio(Chip):
     @abstractmethod
     def _own_airtime(self, n: int) -> int:
         """Airtime of n bytes with the modulation that is set, µs."""
+
+    def _noticed(self, now_us: int) -> None:
+        """A preamble has been noticed."""
 
     @abstractmethod
     def _headed(self, valid: bool, now_us: int) -> None:

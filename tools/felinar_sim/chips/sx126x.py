@@ -434,6 +434,9 @@ class Sx126x(LoraRadio):
 
     # Reception
 
+    def _noticed(self, now_us: int) -> None:
+        self._raise(_PREAMBLE, now_us)
+
     def _headed(self, valid: bool, now_us: int) -> None:
         self._stats[2] += not valid
         self._raise(_PREAMBLE | (_HEADER if valid else _HEADER_ERR), now_us)

@@ -128,7 +128,7 @@ class Sx127x(LoraRadio):
             if address == 0x12:
                 return self._irq
             if address == 0x18:
-                return 0x01 if self._locked_us > now_us else 0x10
+                return 0x01 if max(self._locked_us, self._noticed_us) > now_us else 0x10
             if address == 0x1B:
                 return 40
         return page[address]
