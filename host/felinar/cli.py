@@ -134,15 +134,18 @@ def live(
 
 @app.command(epilog="Examples:  felinar nodes   |   felinar nodes --json")
 def nodes(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the nodes: where they are connected, and the account of their messages."""
+    """List the nodes: where they are connected, and the account of their messages; and the bridges, where there are any."""
     from felinar import show
 
     with _client(config, data_dir) as client:
         found = client.nodes()
+        bridges = [] if json else client.status().bridges
     if json:
         _write_json(found)
     else:
         _tables().print(show.node_table(found, time.time()))
+        if bridges:
+            _tables().print(show.bridge_table(bridges))
 
 
 @app.command(
@@ -183,11 +186,22 @@ def readings(
             _tables().print(show.reading_table(found))
 
 
-@app.command(epilog="Examples:  felinar lamp 1 dim 60 --for 30m --wait   |   felinar lamp 'Strada Unirii 1' auto")
+@app.command(
+    epilog="Examples:  felinar lamp 1 dim 60 --for 30m --wait   |   felinar lamp 'Strada Unirii 1' auto   |   "
+    "felinar lamp --group 57345 on"
+)
 def lamp(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="Its number or its name.")],
-    mode: Annotated[LampMode, typer.Argument(help="What it is told; auto returns it to its own schedule.")],
-    level: Annotated[int | None, typer.Argument(min=1, max=100, help="With dim: the level in %.")] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NODE] on|off|auto|dim [LEVEL]",
+            help="The node's number or name; what it is told (auto returns it to its own schedule); with dim the level in %.",
+        ),
+    ],
+    group: Annotated[
+        int | None,
+        typer.Option("--group", "-g", metavar="ADDRESS", help="All lamps of a group, by radio, in place of a node."),
+    ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
     for_: Annotated[str, typer.Option("--for", metavar="TIME", help="How long it holds: 90s, 30m, 2h.")] = "30m",
@@ -199,9 +213,13 @@ def lamp(
     timeout: Annotated[str, typer.Option(metavar="TIME", help="With --wait: no longer than that.")] = "5m",
     json: AsJson = False,
 ) -> None:
-    """Command a lamp for a while. The command is stored, and given as soon as the node can be reached."""
+    """Command a lamp for a while. The command is stored, and given as soon as the node can be reached.
+
+    A group's lamps are told for a minute, by every bridge; nobody answers: "on" acts at once, off and dim after 20 s.
+    """
     from felinar import api
 
+    node, mode, level = _lamp_words(words, group)
     if mode is LampMode.DIM and level is None:
         raise ConfigError("A lamp is dimmed to a level.", "Say for example: felinar lamp 1 dim 60")
     if mode is not LampMode.DIM and level is not None:
@@ -214,6 +232,17 @@ def lamp(
         reason=reason,
     )
     patience = _span(timeout)
+    if group is not None:
+        if wait:
+            raise ConfigError("The lamps of a group do not answer.", "Leave --wait out, and look at: felinar live")
+        with _client(config, data_dir) as client:
+            said = client.group_lamp(group, order)
+        if json:
+            _write_json(said)
+        else:
+            dimmed = f" {level} %" if level is not None else ""
+            typer.echo(f"group {said.group}, {said.mode}{dimmed}: being said by {', '.join(said.bridges)}")
+        return
     with _client(config, data_dir) as client:
         command = client.lamp(_node(client, node), order)
         if wait:
@@ -346,6 +375,20 @@ def ports(json: AsJson = False) -> None:
     from felinar.flash import command
 
     command.list_ports(json)
+
+
+def _lamp_words(words: list[str], group: int | None) -> tuple[str, LampMode, int | None]:
+    """Node (empty for a group), mode and level. Raises ConfigError."""
+    node, rest = ("", words) if group is not None else (words[0], words[1:])
+    if not 1 <= len(rest) <= 2:
+        raise ConfigError("A lamp is told one thing.", "Say for example: felinar lamp 1 dim 60")
+    if rest[0] not in list(LampMode):
+        raise ConfigError(f"'{rest[0]}' is nothing that a lamp is told.", "Say on, off, auto, or dim with a level.")
+    if len(rest) == 1:
+        return node, LampMode(rest[0]), None
+    if not rest[1].isdecimal() or not 1 <= int(rest[1]) <= 100:
+        raise ConfigError(f"'{rest[1]}' is no level.", "A lamp is dimmed to 1 to 100 %.")
+    return node, LampMode(rest[0]), int(rest[1])
 
 
 def _wait(client: Client, command: api.Command, patience_s: float, *, quiet: bool) -> api.Command:

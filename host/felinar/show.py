@@ -111,16 +111,47 @@ def node_table(nodes: Sequence[api.Node], now: float) -> Table:
         table.add_column(heading)
     for heading in ("stored", "refused repeats", "gaps", "pending", "lamp", "spoke"):
         table.add_column(heading, justify="right")
+    radio = any(node.radio for node in nodes)
+    if radio:
+        table.add_column("radio", justify="right", no_wrap=True)
     for node in nodes:
         table.add_row(
             str(node.node), node.name or "", node.link or Text("not connected", style="red"), node.firmware or "-",
             str(node.boot if node.boot is not None else "-"), str(node.stored), str(node.duplicates), str(node.gaps),
             str(node.pending if node.pending is not None else "-"),
             lamp(node.latest.values if node.latest else None), ago(now - unix(node.last_heard)) + " ago",
+            *([radio_words(node.radio)] if radio else []),
         )  # fmt: skip
     if words := [node.mismatch for node in nodes if node.mismatch]:
         table.caption = Text("\n".join(words), style="red")
         table.caption_justify = "left"
+    return table
+
+
+def radio_words(radio: api.Radio | None) -> str:
+    """How a node is heard, in short."""
+    if radio is None:
+        return "-"
+    slot = "no slot" if radio.slot is None else f"slot {radio.slot}"
+    return f"{radio.rssi} dBm, {radio.snr:+.1f} dB, {slot}"
+
+
+def bridge_table(bridges: Sequence[api.Bridge]) -> Table:
+    """Bridges: how they are, whom they have, and what of their duty cycle is used."""
+    table = Table(header_style="bold")
+    for heading in ("bridge", "state", "number", "channel"):
+        table.add_column(heading)
+    for heading in ("nodes", "heard", "sent", "not sent", "waiting", "duty cycle used"):
+        table.add_column(heading, justify="right")
+    for bridge in bridges:
+        live = bridge.state == "live"
+        wanted = f" (SF{bridge.sf_wanted} would do)" if bridge.nodes and bridge.sf_wanted != bridge.sf else ""
+        table.add_row(
+            bridge.url, Text(bridge.state if live else f"{bridge.state}: {bridge.reason}", style="green" if live else "red"),
+            str(bridge.number), f"{bridge.frequency:.1f} MHz, SF{bridge.sf}{wanted}", f"{bridge.nodes} of {bridge.slots}",
+            str(bridge.heard), str(bridge.sent), str(sum(bridge.counts.values())), str(bridge.waiting),
+            f"{bridge.duty * 100:.1f} %",
+        )  # fmt: skip
     return table
 
 

@@ -22,6 +22,7 @@ _GROUP = _FRONT + 16
 _DISCLOSE = _FRONT + 36
 _DAY_MS = tesla.DAY * INTERVAL
 _ANSWERS = {schema.QUERY_HELLO: 40, schema.QUERY_HEALTH: 55}
+_STEP_S = 0.5
 _FOREVER = 30 * _DAY_MS
 _PLAUSIBLE_UNIX = 1_767_225_600  # 2026-01-01: a host whose clock says less has not been set and must not set others
 
@@ -55,6 +56,7 @@ class Down:
         self._acks: dict[tuple[int, int, int], int] = {}
         self._nonces: dict[int, int] = {}
         self._groups: dict[int, Group] = {}
+        self._ahead = 0.0  # of the monotonic clock
         self._group_id = int.from_bytes(random(2), "big")
 
     def _ms(self) -> int:
@@ -150,7 +152,17 @@ class Down:
 
     def tick(self) -> None:
         """Let time act, about every second: commands that have expired, and the next day's chain."""
-        unix = self._clock.now().unix
+        moment = self._clock.now()
+        unix = moment.unix
+        stepped = unix - moment.mono - self._ahead
+        if abs(stepped) > _STEP_S:
+            if self._ahead:
+                count(self._counts, "clock_step")
+                self._say(
+                    "clock", f"The host's clock was set by {stepped:+.1f} s; until it is past its old time no keys are used."
+                    if stepped < 0 else f"The host's clock was set by {stepped:+.1f} s: lamps find their times anew."
+                )  # fmt: skip
+            self._ahead = unix - moment.mono
         for key, sending in list(self._sending.items()):
             if sending.order.values(unix) is None:
                 self._expired(key)
