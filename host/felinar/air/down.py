@@ -175,6 +175,11 @@ class Down:
                     cell.announced = now
                     cell.down.done(("disclose",))
                     cell.down.push(Item(REPLY, ("disclose",), _DISCLOSE, now, now + 60_000))
+        if not any(len(cell.down) for cell in self.cells):
+            # What was to be answered has been, or it took too long.
+            self.answers.clear()
+            self._acks.clear()
+            self._nonces.clear()
         self._groups = {id: group for id, group in self._groups.items() if not group.ends or group.ends > now}
 
     def _expired(self, key: tuple[int, int]) -> None:
