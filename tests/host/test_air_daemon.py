@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from felinar.cli import app
+from felinar.client import Client, find
+from felinar.config import Config
 from felinar.errors import ConfigError
 from felinar.keys.place import open_keys
 from felinar_wire import schema
@@ -78,6 +81,11 @@ class Caller:
                             self._caller = None
 
 
+def commands(data: Path) -> list[dict[str, Any]]:
+    with Client(find(Config(data_dir=str(data)))) as client:
+        return [msgspec.to_builtins(command) for command in client.commands()]
+
+
 def test_lamps_on_the_air_are_shown_and_commanded_like_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     monkeypatch.setenv("FELINAR_SECRET", str(secret))
@@ -115,13 +123,20 @@ def test_lamps_on_the_air_are_shown_and_commanded_like_any(tmp_path: Path, monke
         until(lambda: caller.lamp.orders, "the order", 10)
         with caller.lock:
             assert caller.lamp.orders[0][2][1:3] == [schema.MODE_DIM, 60]
-            seq = caller.lamp.event()
+            caller.lamp.event()
         assert ask("lamp", "--group", str(GROUP), "on") == f"group {GROUP}, on: being said by {caller.url}\n"
         until(lambda: caller.lamp.groups, "the command to the group", 5)
         assert caller.lamp.groups[0][1] == "at once"
-        until(lambda: [seq] in [seqs for _, seqs in caller.lamp.acked], "the alarm's acknowledgement")
+        for _ in range(4):  # a busy machine may miss the time of an answer, and this lamp does not repeat what it said
+            try:
+                until(lambda: caller.lamp.acked, "the alarm's acknowledgement", 15)
+                break
+            except AssertionError:
+                with caller.lock:
+                    caller.lamp.event()
+        assert caller.lamp.acked
+        assert [command["state"] for command in commands(data)] == ["acknowledged"]
 
-        # Over the air as over a line: acknowledged by the node's answer.
         log_text = (tmp_path / "log").read_text()
         assert '"bridge ready"' in log_text
         caller.hang_up()
