@@ -411,7 +411,13 @@ class Host:
     """The host's cores over a real key store and a real database, driven by the street's time."""
 
     def __init__(
-        self, street: Street, folder: Path, bridges: list[FakeBridge], plan: list[tuple[int, int]] | None = None
+        self,
+        street: Street,
+        folder: Path,
+        bridges: list[FakeBridge],
+        plan: list[tuple[int, int]] | None = None,
+        *,
+        create: bool = True,
     ) -> None:
         self.street = street
         self.folder = folder
@@ -423,7 +429,7 @@ class Host:
         self.refuses = False
         """The database can't be written: nothing is acknowledged."""
         self.unanswered_loads = False
-        self.start(create=True)
+        self.start(create=create)
 
     def start(self, *, create: bool = False) -> None:
         self.store = SqliteStore(self.folder / "felinar.sqlite3", linger_s=0)

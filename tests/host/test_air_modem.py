@@ -140,6 +140,25 @@ def test_a_bridge_that_starts_anew_is_told_again_what_to_hear() -> None:
     assert other.modem.counts["frames_restarts"] == 1
 
 
+def test_a_bridge_that_was_starting_is_told_again() -> None:
+    line = Line()
+    line.up = 0
+    told, _ = line.tick()
+    assert told[0][0] == core.LISTEN  # which nobody hears
+    line.now += 1
+    line.say(core.BRIDGE_HELLO, *HELLO)  # said at its start: it looks like an answer
+    listens = []
+    for _ in range(20):
+        line.now += 0.5
+        line.up = int(line.now - 100.5)
+        line.beat(0, line.now)
+        if any(kind == core.LISTEN for kind, _ in line.tick()[0]):
+            listens.append(line.now - 100.5)
+            line.say(core.BRIDGE_HELLO, *HELLO)
+    assert 4 <= listens[-1] < 6, "the last one when it surely reads"
+    assert "frames_restarts" not in line.modem.counts
+
+
 def test_it_is_asked_for_its_time_often_at_first_and_then_every_two_seconds() -> None:
     line = Line()
     pings = []

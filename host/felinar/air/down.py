@@ -10,7 +10,7 @@ from felinar_wire import WireError, frame, schema, tesla
 from felinar_wire.session import count
 
 from felinar.air.cell import Cell, Peer
-from felinar.air.orders import ANSWER, GROUP_MS, GROUP_REPEATS, REPEATS, Group, Order, Sending
+from felinar.air.orders import ANSWER, GAP, GROUP_MS, GROUP_REPEATS, REPEATS, Group, Order, Sending
 from felinar.clock import Clock
 from felinar.errors import FelinarError
 from felinar.facts import Fact, OrderExpired, OrderSent
@@ -107,7 +107,7 @@ class Down:
             return
         since = self._ms() + after
         reply = _ANSWERS.get(what, 0)
-        gaps = (60_000,) if priority > COMMAND else (0, 0, 500, 1000)
+        gaps = (60_000,) if priority > COMMAND else (GAP, GAP, 500, 1000)
         until = since + (5000 if priority == COMMAND else 200_000 if reply else 20_000)
         peer.way.down.push(Item(priority, key, _FRONT + 1, since, until, gaps if reply else (), reply))
 

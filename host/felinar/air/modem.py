@@ -22,6 +22,9 @@ _QUICK_S = 0.25
 _QUICK = 4
 _WINDOW_S = 60.0
 _OVERDUE_S = 3.0
+_ANSWER_S = 1.0
+_BOOT_S = 4.0
+"""From a bridge's start until it surely reads its line."""
 _LONGEST = 300
 
 
@@ -131,6 +134,7 @@ class Modem:
         self._listen_due = now
         self._listening = False
         self._answers = 0
+        self._listened = now
 
     @property
     def ready(self) -> bool:
@@ -177,8 +181,7 @@ class Modem:
             events.append(self._done(id, LOST, 0))
         if not self._listening and now >= self._listen_due:
             self._listen_due = now + PING_S
-            self._answers += 1
-            self._say(core.LISTEN, *self._hear)
+            self._listen(now)
         if now >= self._ping_due:
             quick = len(self.clock._samples) < _QUICK
             self._ping_due = now + (_QUICK_S if quick else PING_S)
@@ -187,6 +190,11 @@ class Modem:
             self._pings[self._ping_id] = now
             self._say(core.PING, self._ping_id)
         return events
+
+    def _listen(self, now: float) -> None:
+        self._listened = now
+        self._answers += 1
+        self._say(core.LISTEN, *self._hear)
 
     def take(self) -> bytes:
         """The bytes to write."""
@@ -246,6 +254,11 @@ class Modem:
         events: list[Event] = []
         if v["up"] + 1 < self.beat.get("up", 0):  # it has started anew, and its hello was lost
             events = self._restarted(now)
+        if now - self._listened > _ANSWER_S:
+            self._answers = 0
+            if self._listening and self._listened < now - v["up"] + _BOOT_S:
+                # It may have been starting then: what it said of itself at its start answered nothing.
+                self._listen(now)
         self.beat = {name: v[name] for name in ("up", "heard", "bad", "sent", "refused", "dropped")}
         asked = self._pings.pop(v["id"], None)
         if asked is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-REPEATS = (0, 0, 0, 0, 0, 0, 1000, 2000, 5000, 10_000, 30_000, 60_000)
+GAP = 90
+"""ms behind the time of an answer: a repeat is handed over 60 ms before it goes out, and the answer must have come by then."""
+REPEATS = (GAP, GAP, GAP, GAP, GAP, GAP, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 """ms between a command's repeats: six at once, as one in three is lost with its answer, then rarer and rarer."""
 GROUP_REPEATS = (200, 400, 1500, 3000, 5000, 10_000, 10_000, 10_000)
 """Of a command to a group, which nobody answers: thrice within a second, then for whoever has missed these."""
