@@ -9,12 +9,16 @@ from felinar_wire.errors import WireError
 from felinar_wire.session import count
 from felinar_wire.tesla import acknowledged
 
-from felinar_air.plan import ACKED, CYCLE, GUARD, INTERVAL, TURN, Superframe, air_ms, spread
+from felinar_air.plan import ACKED, BRIDGES, CYCLE, GUARD, INTERVAL, TURN, Superframe, air_ms, spread
 
-_SILENT = 65000  # without a verified beacon of it, a bridge is given up
-_FRESH = 25000  # a beacon heard since then: somebody is there
+_SILENT = 65000  # ms without a verified beacon: the session is of no use
+_QUIET = 38000  # ms without any beacon: the bridge is given up
+_STUBBORN = 8  # JOIN_REQs before another bridge gets a chance
+_FRESH = 25000  # ms; a beacon heard since then: somebody is there
 _DWELL = 21000  # for each spreading factor while nobody is heard
 _SPREAD = 36  # superframes over which nodes come back after a power cut of the city
+_MOVE = 12  # and after the death of a bridge
+_VAIN = 6  # the least chance of a join in a superframe is one in so many and one
 _JOIN = 19  # bytes of a JOIN_REQ
 _REPLY = 22  # bytes of the longest answer to a command
 _FRONT = 9  # bytes of header and tag of a report
@@ -34,9 +38,10 @@ class Access:
         self.slot = -1
         self.joining = True
         self.tries = 0  # JOIN_REQs sent in vain
-        self._asked = 0  # interval for which `join` was asked
         self.crowd = 0  # JOIN_ACCs for others
-        self._wait = 0  # superframes since the first JOIN_REQ
+        self._wait = 0  # superframes since then
+        self._width = 0  # superframes over which to come back
+        self._vain = 0
         self.quiet = 0  # until then somebody else answers a command
         self._random = random
         self._factors = factors
@@ -53,7 +58,7 @@ class Access:
         self.timed = False  # has heard a beacon
         self._off = 0  # own time - host's, by the newest beacon
         self._since = self._heard = self._alive = now
-        self._free = self._free_n = 0
+        self._free = self._free_n = self._rssi = self._asked = 0
         self._held: list[tuple[int, int]] = []  # (counter, when it began) of beacons that may be verified yet
         # By verified beacons: the newest one's interval and offset, an older one's, and what they say of the drift.
         self._sure = self._sure_off = self._mark = self._mark_off = self._rate = 0
@@ -61,21 +66,23 @@ class Access:
 
     # Beacons
 
-    def heard(self, bridge: int, counter: int, body: bytes, began: int) -> None:
+    def heard(self, bridge: int, counter: int, body: bytes, began: int, rssi: int = 0) -> None:
         """A beacon that nobody has verified: address - BEACONS, counter (its interval << 8 | number), when it began.
 
         As long as the clock is not set any interval that ends in the right eight bits will do. It does nothing to a node
-        in a slot: slot times come from verified beacons, which are exact enough for longer than it takes to verify one.
+        in a slot (one without takes a bridge that is 6 dB stronger, while it can): slot times come from verified beacons, which are exact enough for longer than it takes to verify one.
         """
         frame = self.frame
         if bridge != frame.bridge:
             self._other = (bridge, began)
-            if self.timed or not 0 <= bridge < 12:
+            better = self.slot < 0 and self.tries < 2 and rssi > self._rssi + 6
+            if (self.timed and not better) or not 0 <= bridge < BRIDGES:
                 return
             self._follow(frame.sf, bridge, began)
             frame = self.frame
         n = counter >> 8
         self._heard = began
+        self._rssi = rssi
         self._held = self._held[-7:]
         self._held.append((counter, began))
         if not self._sure:
@@ -132,12 +139,12 @@ class Access:
             self._sure = n
             self._sure_off = self._off = off
             self._alive = off + n * INTERVAL
-        if self.slot < 0 or n <= self._from:
+        if self.slot < 0 or n <= self._from or (frame.sf, bridge) != self._home:
             return None
         if body[16] != self._map:
             self.slot = -1
             self.joining = True
-            self.tries = 1
+            self._return(_SPREAD)
             count(self.counts, "void")
             return None
         sent, what = self._flight
@@ -228,8 +235,8 @@ class Access:
                 if b - air > a:
                     parts.append((a, b - air - a))
                     total += b - air - a
-            if total:
-                break
+            if total > 4 * air:
+                break  # not all of them into the last few ms
             n += 1
         total = self._below(total) if place < 0 else total * place >> 16
         for a, room in parts:
@@ -241,56 +248,71 @@ class Access:
     def join(self, now: int) -> int:
         """Call when a beacon was heard: when to send the JOIN_REQ (again), 0: not in this superframe.
 
-        Count `tries` up with each that was sent. The first goes out at once, for the lamp that is alone. The second waits
-        for a time that follows from the address, as many may have come back together; then chance decides, by how many
-        others were answered in the last superframe (`crowd`: count the JOIN_ACCs that are for others).
+        Count `tries` up with each that was sent. The first goes out at once, for the lamp that is alone. When others are
+        there as well the second waits for a time that follows from the address; then chance decides, by how many others
+        were answered in the last superframe (`crowd`: count the JOIN_ACCs that are for others) and by what was in vain.
         """
         n = self._free_n
         if n == self._asked or not self.joining:
             return 0
         self._asked = n
-        if self.tries == 1:
-            place = spread(self.address) * _SPREAD
+        crowd = self.crowd
+        self.crowd = 0
+        if self.tries == 1 and crowd and not self._width:
+            self._return(_SPREAD)
+        place = -1
+        if self._width:
+            place = spread(self.address) * self._width
             self._wait += 1
             if self._wait <= place >> 16:
                 return 0
-            return self.contend(now, _JOIN, place & 0xFFFF)
-        crowd = self.crowd
-        self.crowd = 0
-        if self.tries and self._below(1 + crowd * air_ms(self.frame.sf, _JOIN) // 150):
-            return 0
-        return self.contend(now, _JOIN)
+            self._width = 0
+            self.tries = 2
+            place &= 0xFFFF
+        elif self.tries:
+            if self._below(1 + self._vain + crowd * air_ms(self.frame.sf, _JOIN) // 300):
+                self._vain = max(self._vain - 1, 0)
+                return 0
+            self._vain = min(self._vain + 2, _VAIN)
+        self.slot = -1  # the host may give it to another from now on
+        return self.contend(now, _JOIN, place)
 
     def again(self, now: int) -> int:
         """The channel was busy when the JOIN_REQ was to go out: when to try next; 0: `join` says so at a later beacon."""
-        if self.tries:
-            return self.contend(now, _JOIN)
-        self.tries = 1
-        return 0
+        if not self.tries:
+            self._return(_SPREAD)
+        if self._width or self._below(2):
+            return 0
+        return self.contend(now, _JOIN)
 
     def step(self, now: int) -> bool:
         """Call every second or so; True: the radio is to be tuned to `frame` anew."""
         frame = self.frame
-        if now - self._alive < _SILENT:
-            return False
-        if now - self._heard < _FRESH and self.timed:
-            self.joining = True  # somebody is there but can't prove it: the chain is out of reach
+        quiet = now - self._heard
+        if now - self._alive < _SILENT and quiet < _QUIET:
             return False
         bridge, when = self._other
-        if now - when < _FRESH and bridge != frame.bridge:
-            self._follow(frame.sf, bridge, now)
-            self._heard = when
-            self.tries = 2
+        if (quiet > _QUIET or self.tries > _STUBBORN) and now - when < _FRESH and bridge != frame.bridge:
+            self._follow(frame.sf, bridge, when)
+            self._return(_MOVE)
             return True
-        if now - self._since < _DWELL:
+        if self.timed and quiet < _FRESH:
+            if not self.joining:
+                self.joining = True  # somebody is there but can't prove it: the chain is out of reach
+                self._return(_SPREAD)
             return False
-        self.timed = False
+        if quiet < _QUIET or now - self._since < _DWELL:
+            return False
         factors = self._factors
         at = factors.index(frame.sf) + 1 if frame.sf in factors else 0
-        alive = self._alive
         self._follow(factors[at % len(factors)], frame.bridge, now)
-        self._alive = alive
         return True
+
+    def _return(self, superframes: int) -> None:
+        """Many may come with this one: join in one of so many superframes, as the address says."""
+        self.tries = 1
+        self._wait = self._vain = 0
+        self._width = superframes
 
 
 def compose(rows: "list[tuple[int, schema.Values]]", base, limit: int, boot: int, session_boot: int, expect: int):  # type: ignore

@@ -38,6 +38,17 @@ KEPT = 64
 Mask = NDArray[np.bool_]
 
 
+def place(rng: random.Random, ether: Ether, near: int, radius: float, least: float) -> tuple[float, float]:
+    """Where the next station may stand within `radius` of another so that the gain of the way, in dB, is at least that."""
+    x0, y0, gain = ether.places[near]
+    shadow = float(ether.shadow_db(len(ether.places))[near])
+    while True:
+        x, y = rng.uniform(-radius, radius), rng.uniform(-radius, radius)
+        distance = math.hypot(x, y)
+        if 1 < distance <= radius and gain - ether.way_db(distance) - shadow >= least:
+            return x0 + x, y0 + y
+
+
 class Lamp:
     """A node: its access, its clock, its reports, and what the host holds of it."""
 
@@ -53,7 +64,8 @@ class Lamp:
         self.made = 0
         self.stored: set[int] = set()
         self.known: dict[int, schema.Values] = {}
-        self.on = True
+        self.asks = 0
+        """Own time of the JOIN_REQ that is planned."""
         self.life = 0
         """Counts starts and joins; what was planned before one does not happen."""
         up, down = rng.randbytes(16), rng.randbytes(16)
@@ -139,17 +151,9 @@ class Street:
 
     def _lamp(self, near: Bridge, radius: float) -> None:
         """One more lamp; where it would hear its bridge too weakly it would be planned elsewhere, so it is put elsewhere."""
-        rng = self.rng
-        x0, y0, _ = self.ether.places[near.station]
-        shadow = self.ether.shadow_db(len(self.ether.places))[near.station]
-        least = LIMIT_DB[self.sf] + host.MARGIN / 10
-        while True:
-            x, y = rng.uniform(-radius, radius), rng.uniform(-radius, radius)
-            distance = (x * x + y * y) ** 0.5
-            loss = 128.95 + 23.2 * math.log10(distance / 1000) + shadow - 2
-            if 1 < distance <= radius and NODE_DBM - loss - FLOOR_DBM >= least:
-                break
-        self.lamps.append(Lamp(self, len(self.lamps), len(self.lamps) + 1, x0 + x, y0 + y))
+        least = LIMIT_DB[self.sf] + host.MARGIN / 10 - NODE_DBM + FLOOR_DBM
+        x, y = place(self.rng, self.ether, near.station, radius, least)
+        self.lamps.append(Lamp(self, len(self.lamps), len(self.lamps) + 1, x, y))
 
     # Time
 
@@ -233,7 +237,7 @@ class Street:
             bridge.beacons.setdefault(n, []).append(entry)
             bridge.beacons.pop(n - KEPT, None)
             for place in sorted(self.awake):
-                if mask[place] and self.lamps[place].on:
+                if mask[place]:
                     self._hear(self.lamps[place], bridge, entry)
         elif isinstance(sent.data, tuple):
             kind, place = sent.data[0], sent.data[1]
@@ -283,6 +287,9 @@ class Street:
         if kind == schema.BATCH:
             rows = wire_batch.decode(body, seq)
         elif lag:
+            if seq - lag not in lamp.known:  # acknowledged, and not here: what must never be
+                self.wrong += 1
+                return
             rows = [(seq, codec.decode(kind, body, lamp.known[seq - lag], lag))]
         else:
             rows = [(seq, codec.decode(kind, body))]
@@ -327,7 +334,7 @@ class Street:
 
     def _wake_lamp(self, lamp: Lamp, life: int) -> None:
         access = lamp.access
-        if not lamp.on or lamp.life != life:
+        if lamp.life != life:
             return
         self._catch_up(lamp)
         local = self._local(lamp)
@@ -365,6 +372,10 @@ class Street:
                     if entry[3][place]:
                         self._prove(lamp, bridge, entry)
 
+        for entry in log.get(newest, ()):
+            if entry[3][place]:
+                access.heard(bridge.frame.bridge, entry[0], entry[1], self._began(lamp, entry[2]))
+
     def _prove(self, lamp: Lamp, bridge: Bridge, entry: tuple[int, bytes, int, Mask]) -> None:
         counter, body, begin, _ = entry
         access = lamp.access
@@ -391,7 +402,7 @@ class Street:
 
     def _turn(self, lamp: Lamp, limit: int, n: int, life: int) -> None:
         self._make(lamp)
-        if not lamp.on or not lamp.pending or lamp.life != life:
+        if not lamp.pending or lamp.life != life:
             return
         if not lamp.access.clear(self._local(lamp), self.ether.receiving(lamp.station, self.now)):
             return
@@ -420,18 +431,20 @@ class Street:
     # Joins
 
     def _hear(self, lamp: Lamp, bridge: Bridge, entry: tuple[int, bytes, int, Mask]) -> None:
-        lamp.access.heard(bridge.frame.bridge, entry[0], entry[1], self._began(lamp, entry[2]))
+        rssi = round(self.ether.snr(bridge.station, lamp.station, BRIDGE_DBM) + FLOOR_DBM)
+        lamp.access.heard(bridge.frame.bridge, entry[0], entry[1], self._began(lamp, entry[2]), rssi)
         at = lamp.access.join(self._local(lamp))
         if at:
             self._ask(lamp, at)
 
     def _ask(self, lamp: Lamp, at: int) -> None:
-        self.at(lamp.crystal.when(at * 1000), self._join, lamp, lamp.life)
+        lamp.asks = at
+        self.at(lamp.crystal.when(at * 1000), self._join, lamp, lamp.life, at)
 
-    def _join(self, lamp: Lamp, life: int) -> None:
+    def _join(self, lamp: Lamp, life: int, at: int) -> None:
         access = lamp.access
         local = self._local(lamp)
-        if lamp.life != life or not lamp.on or not access.joining or self.ether.sends(lamp.station):
+        if lamp.life != life or lamp.asks != at or not access.joining or self.ether.sends(lamp.station):
             return
         busy = self.ether.active(lamp.station, access.frame.uplink, self.sf, self.now)
         if not access.clear(local, self.ether.receiving(lamp.station, self.now)) or busy:
@@ -444,7 +457,7 @@ class Street:
 
     def _accepted(self, lamp: Lamp, bridge: Bridge, acc: tuple[Any, ...]) -> None:
         access = lamp.access
-        if not lamp.on or not access.joining or access.frame.bridge != bridge.frame.bridge:
+        if not access.joining or access.frame.bridge != bridge.frame.bridge:
             return
         access.joined(acc[2], acc[3], self._ms() // plan.INTERVAL, self._local(lamp))
         lamp.life += 1
@@ -469,7 +482,7 @@ class Street:
             if other != place:
                 self.lamps[other].access.overheard(self._local(self.lamps[other]))
         lamp = self.lamps[place]
-        if mask[place] and lamp.on:
+        if mask[place]:
             self.at(self.now + TURN_US, self._answer, lamp, sent.data)
             for ear in self.ears:
                 ear(self.now + RELAY_US, bridge, ("switched", place, sent.data[2]), mask, 0)
@@ -481,12 +494,39 @@ class Street:
     # Faults
 
     def cut(self) -> None:
-        """The power of all lamps goes and comes back."""
+        """The power of all lamps goes and comes back: they know nothing but what is in their outboxes."""
+        self._restart(0)
+
+    def outage(self, seconds: float) -> None:
+        """No bridge for so long that nothing of the chain is left; lamps go on making reports, and then join anew."""
+        self._events = []
+        self.run(seconds)
+        for bridge in self.bridges:
+            self.ether.tune(bridge.station, bridge.frame.uplink, self.sf, self.now)
+            bridge.due = -1
+            self.at(self.now, self._host, bridge)
+        self._restart(1)
+
+    def _restart(self, tries: int) -> None:
         for lamp in self.lamps:
             lamp.access = node.Access(lamp.address, self.rng.randbytes, self.counts, (self.sf,))
-            lamp.access.step(self._local(lamp))
+            lamp.access.tries = tries
             lamp.life += 1
         self.awake = set(range(len(self.lamps)))
+
+    def kill(self, bridge: Bridge) -> None:
+        """A bridge falls silent for good; who followed it looks for another, beacon by beacon from now on."""
+        bridge.alive = False
+        for lamp in self.lamps:
+            if lamp.access.frame.bridge == bridge.frame.bridge:
+                self._catch_up(lamp)
+                self.awake.add(lamp.place)
+                self._watch(lamp, lamp.life)
+
+    def _watch(self, lamp: Lamp, life: int) -> None:
+        if lamp.life == life:
+            lamp.access.step(self._local(lamp))
+            self.at(self.now + 1_000_000, self._watch, lamp, life)
 
     # Account
 

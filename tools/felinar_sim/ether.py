@@ -10,6 +10,7 @@ al., "Do LoRa low-power wide-area networks scale?", MSWiM 2016. Rejection of ano
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import deque
 from dataclasses import dataclass
@@ -133,6 +134,10 @@ class Ether:
             gain = place[:, None, 2] + place[None, :, 2]
             self._loss_db = intercept + slope * np.log10(km) + dim + dim.T - gain
         return self._loss_db
+
+    def way_db(self, metres: float) -> float:
+        """Path loss over a distance, without shadow and antennas."""
+        return self._model[0] + self._model[1] * math.log10(metres / 1000)
 
     def shadow_db(self, station: int) -> Floats:
         """What houses and trees take on the ways to the stations put up before; it does not depend on the distances."""
