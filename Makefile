@@ -8,9 +8,11 @@ DEMO_SECONDS ?= 0
 FUZZ_SECONDS ?= 60
 SOAK_DAYS ?= 31
 TEST_ARGS ?=
+PORT ?=
+BOARD_TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak fuzz docs lint format clean
+.PHONY: help setup demo test board-test soak fuzz docs lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +36,9 @@ demo: $(READY) ## three simulated lamps and the daemon, live; DEMO_SECONDS=60 en
 
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+board-test: $(READY) ## run vectors and drivers on a board at PORT=/dev/ttyUSB0; without PORT on a virtual one
+	@$(BIN)/python -m felinar_board_test $(if $(PORT),"$(PORT)") $(BOARD_TEST_ARGS)
 
 soak: $(READY) ## let a node live for a month; SOAK_DAYS=365 for a year
 	SOAK_DAYS=$(SOAK_DAYS) $(BIN)/python -m pytest -n0 --timeout=0 tests/soak

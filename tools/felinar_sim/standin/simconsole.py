@@ -48,7 +48,9 @@ class Raw(io.IOBase):
             line += self.read(1)
         return line
 
-    def write(self, data):
+    def write(self, data, n=None):
+        if n is not None:
+            data = data[:n]
         if len(data):
             simlink.ask(_CONSOLE_WRITE, data=data)
         return len(data)

@@ -28,7 +28,7 @@ COMMANDS = """Commands, one a line on standard input:
 
 def board(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1; 0: any free one.")] = 4000,
-    chip: Annotated[str, typer.Option(help="esp32 or esp32s3.")] = "esp32s3",
+    chip: Annotated[str, typer.Option(help="esp32 (as the board `sim` has) or esp32s3.")] = "esp32",
     flash_mb: Annotated[
         int | None, typer.Option(help="Size of the flash, MB; default: 8 (ESP32-S3), 4 (ESP32).")
     ] = None,
@@ -39,8 +39,9 @@ def board(
         Path | None, typer.Option(help="File that holds the flash; made when there is none. Default: a new flash.")
     ] = None,
     micropython: Annotated[
-        bool, typer.Option("--micropython", help="Put a firmware on a flash that is erased.")
-    ] = False,
+        bool,
+        typer.Option("--micropython/--bare", help="A flash that is erased gets MicroPython, or stays as it is."),
+    ] = True,
     fault: Annotated[list[str] | None, typer.Option(help=f"What is wrong, repeatable: {faults.HELP}.")] = None,
     baud_model: Annotated[
         int | None, typer.Option(min=300, help="Fastest rate that cable and adapter carry; above it there is noise.")
@@ -63,7 +64,7 @@ def board(
 
     **Example**
 
-    `felinar-sim board --port 4000 --chip esp32 --micropython`
+    `felinar-sim board --port 4000`
 
     `esptool --port rfc2217://127.0.0.1:4000 flash-id`, `mpremote connect rfc2217://127.0.0.1:4000`
     """
