@@ -6,11 +6,10 @@ from time import ticks_us
 import machine
 import micropython
 from drivers import DriverError, lora
+from felinar_air.modem import Modem
 from micropython import const
 from node import board as boards
 from node.line import Line
-
-from bridge.modem import Modem
 
 _DOG_MS = const(20000)
 _TEND_S = const(5)

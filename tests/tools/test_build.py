@@ -255,7 +255,7 @@ def test_a_bridge_carries_its_radio_and_neither_keys_nor_sensors(tmp_path: Path)
     out = tmp_path / "bridge"
     written = app.build(BOARDS / "heltec_v3" / "board.toml", out, mpy=True, role="bridge")
     places = {str(path.relative_to(out)) for path in written}
-    assert {"main.py", "bridge/modem.mpy", "drivers/sx126x.mpy", "board.json"} <= places
+    assert {"main.py", "felinar_air/modem.mpy", "drivers/sx126x.mpy", "board.json"} <= places
     assert "bridge" in (out / "main.py").read_text()
     assert not {place for place in places if re.search(r"aes|session|tesla/key|sps30|outbox|lamp|uplink", place)}
     with pytest.raises(app.BuildError, match="no radio"):

@@ -2,19 +2,10 @@
 
 from array import array
 
-from micropython import const
+from felinar_air.plan import BANDS
 
-# (lowest and highest frequency in Hz, air time in an hour in ms): EN 300 220-2 annex B, ERC/REC 70-03 annex 1.
-BANDS = (
-    (863000000, 865000000, 3600),
-    (865000000, 868000000, 36000),
-    (868000000, 868600000, 36000),
-    (868700000, 869200000, 3600),
-    (869400000, 869650000, 360000),
-    (869700000, 870000000, 36000),
-)
-_HALF = const(62500)  # Hz; half a channel
-_MINUTES = const(61)  # of which the first counts whole, so that no hour however it lies has more
+_HALF = 62500  # Hz; half a channel
+_MINUTES = 61  # of which the first counts whole, so that no hour however it lies has more
 
 
 class Duty:
@@ -36,10 +27,10 @@ class Duty:
         self._minute = minute
         ms = (us + 999) // 1000
         for i in range(len(BANDS)):
-            low, high, most = BANDS[i]
-            if low + _HALF <= hz <= high - _HALF:
+            low, high, share, _ = BANDS[i]
+            if low * 1000 + _HALF <= hz <= high * 1000 - _HALF:
                 first = i * _MINUTES
-                if sum(spent[first : first + _MINUTES]) + ms <= most:
+                if sum(spent[first : first + _MINUTES]) + ms <= share * 3600:
                     spent[first + minute % _MINUTES] += ms
                     return True
         self.refused += 1

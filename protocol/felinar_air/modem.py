@@ -1,27 +1,26 @@
 """What a bridge does: it hears all the time that it does not send, sends when it is told to, and says what it heard."""
 
-from drivers import DriverError
-from felinar_wire import WireError, core
-from micropython import const
+from felinar_wire import core
+from felinar_wire.errors import WireError
 
-from bridge.duty import Duty
+from felinar_air.duty import Duty
 
 QUEUE = 8  # TX that wait for their time
 VERSION = (0, 1, 0)
 
-_LEAD = const(12000)  # us before its time that a frame is handed to the radio
-_LATE = const(3000)  # us; the radio needs that long to be ready
-_OVERDUE = const(200000)  # us; a radio that has not ended by then has failed
-_HOST_MS = const(10000)
-_BEAT_MS = const(2000)
-_REST_MS = const(200)
-_SENT = const(0)
-_TOO_LATE = const(1)
-_DUTY = const(2)
-_FAULT = const(3)
-_NO_HOST = const(4)
-_NO_ROOM = const(5)
-_WARNING = const(2)
+_LEAD = 12000  # us before its time that a frame is handed to the radio
+_LATE = 3000  # us; the radio needs that long to be ready
+_OVERDUE = 200000  # us; a radio that has not ended by then has failed
+_HOST_MS = 10000
+_BEAT_MS = 2000
+_REST_MS = 200
+_SENT = 0
+_TOO_LATE = 1
+_DUTY = 2
+_FAULT = 3
+_NO_HOST = 4
+_NO_ROOM = 5
+_WARNING = 2
 
 
 def after(a: int, b: int) -> int:
@@ -33,19 +32,20 @@ class Modem:
     """`take` gets the content of each serial frame, `step` is called after `rest` ms, or when the radio has
     something to tell; neither waits.
 
-    `radio` is a driver that was started, `lora` the module of its kind (`drivers.lora`); `send(data)` sends the content of
-    a serial frame; `us()` is the bridge's time. `broken` says that the radio has to be started anew; then call `listen`.
+    `radio` is a driver that was started, `lora` what is common to its kind, as `drivers.lora` has it (`airtime_us`, `RX`, `BAD`,
+    `TX_DONE`, `DriverError`); `send(data)` sends the content of a serial frame; `us()` is the bridge's time. `broken` says that
+    the radio has to be started anew; then call `listen`.
     """
 
-    def __init__(self, radio, lora, send, us, uid: bytes, chip: int = 1, dbm: int = 22) -> None:
+    def __init__(self, radio, lora, send, us, uid: bytes, chip: int = 1, dbm: int = 22) -> None:  # type: ignore[no-untyped-def]
         self._radio = radio
         self._lora = lora
         self._send_content = send
         self._us = us
         self._who = uid, chip, dbm
-        self._queue: list = []  # (at, id, sf, Hz, dBm, data), the earliest first
-        self._active = None  # the one that is on the air
-        self._hear = None  # (Hz, sf)
+        self._queue: "list[tuple[int, int, int, int, int, bytes]]" = []  # (at, id, sf, Hz, dBm, data), the earliest first
+        self._active: "tuple[int, int, int] | None" = None  # the one that is on the air
+        self._hear: "tuple[int, int] | None" = None  # (Hz, sf)
         self._host_ms = -_HOST_MS  # uptime of the last PING
         self._silent = True
         self._beat_ms = 0
@@ -54,8 +54,8 @@ class Modem:
         self.broken = False
         self.heard = self.bad = self.sent = self.dropped = self.late = 0
 
-    def _say(self, kind: int, *values) -> None:
-        self._send_content(bytes((kind,)) + core.encode(core.BRIDGE[kind], values))  # type: ignore[arg-type]
+    def _say(self, kind: int, *values: "int | bytes") -> None:
+        self._send_content(bytes((kind,)) + core.encode(core.BRIDGE[kind], list(values)))
 
     def hello(self) -> None:
         """Say who this is, and how much may be sent to it."""
@@ -79,7 +79,7 @@ class Modem:
             try:
                 self._radio.configure(self._hear[0], self._hear[1], self._who[2])
                 self._radio.listen()
-            except DriverError:
+            except self._lora.DriverError:
                 self.broken = True
 
     # From the host
@@ -90,25 +90,25 @@ class Modem:
             kind = content[0] if content else -1
             if kind not in (core.TX, core.LISTEN, core.PING):
                 raise WireError("kind")
-            values: list = core.decode(core.BRIDGE[kind], content[1:])
+            values = core.decode(core.BRIDGE[kind], content[1:])
             if kind == core.PING:
                 self._host_ms = self._up_ms
                 self._silent = False
-                self._beat(values[0])
+                self._beat(values[0])  # type: ignore[arg-type]
             elif kind == core.LISTEN:
                 sf, hz = values
-                if not (7 <= sf <= 12 and 863000000 <= hz <= 870000000):
+                if not (7 <= sf <= 12 and 863000000 <= hz <= 870000000):  # type: ignore[operator]
                     raise WireError("range")
-                self._hear = hz, sf
+                self._hear = hz, sf  # type: ignore[assignment]
                 if not self._active:
                     self.listen()
                 self.hello()
             else:
-                self._enqueue(*values)
+                self._enqueue(*values)  # type: ignore[arg-type]
         except WireError:
             self.dropped += 1
 
-    def _enqueue(self, id, at, sf, hz, dbm, data) -> None:
+    def _enqueue(self, id: int, at: int, sf: int, hz: int, dbm: int, data: bytes) -> None:
         if not (7 <= sf <= 12 and 0 < len(data) < 256 and at < 0x40000000):
             raise WireError("range")
         queue = self._queue
@@ -139,7 +139,7 @@ class Modem:
                 self._done(item[1], _NO_HOST, item[0])
         try:
             self._radio_step()
-        except DriverError:
+        except self._lora.DriverError:
             self._failed()
         if up_ms - self._beat_ms >= _BEAT_MS:
             self._beat_ms = up_ms
@@ -196,4 +196,8 @@ class Modem:
             else:
                 self._active = at, id, airtime
                 radio.configure(hz, sf, dbm)
-                radio.transmit(data, at)
+                if radio.transmit(data, at) is False:  # a machine that had other things to do
+                    self._active = None
+                    self.late += 1
+                    self._done(id, _TOO_LATE, at)
+                    self.listen()
