@@ -36,11 +36,12 @@ def mpy_cross() -> str:
 
 
 def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
-    """Compile one MicroPython source, folded; `name` is its place on the node, which tracebacks show."""
+    """Compile one MicroPython source, folded; `name` is its place on the node. Tracebacks show the module's name, which the
+    node has to keep anyway."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folded = target.with_suffix(".folded")
     folded.write_text(fold_file(source, name))
-    command = [mpy_cross(), f"-march={arch}", OPTIMISE, "-s", name, "-o", str(target), str(folded)]
+    command = [mpy_cross(), f"-march={arch}", OPTIMISE, "-s", modules.name(name), "-o", str(target), str(folded)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     folded.unlink()
     if done.returncode:
