@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from felinar_build import board, checks, readme, signals
+from felinar_build import board, checks, readme, signals, wiring
 from felinar_build.chips import CHIPS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -326,15 +326,37 @@ def test_the_readme_is_what_the_board_files_say() -> None:
     )
 
 
-def test_the_readme_tells_a_technician_every_wire() -> None:
+def test_pages_and_pictures_of_wiring_are_what_the_board_files_say() -> None:
+    made = wiring.pages(board.load_all(BOARDS))
+    folder = BOARDS.parent / "docs" / "wiring"
+    assert {path.name for path in folder.iterdir()} == set(made)
+    for name, text in made.items():
+        assert (folder / name).read_text() == text, (
+            f"docs/wiring/{name} is not up to date: run `python -m felinar_build boards --readme`"
+        )
+
+
+def test_a_page_of_wiring_tells_a_technician_every_wire() -> None:
     heltec = board.load(BOARDS / "heltec_v3" / "board.toml")
-    page = readme.render([heltec])
+    page, picture = wiring.page(heltec), wiring.picture(heltec)
     for name, pin in heltec.pins.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | {pin.gpio} | {pin.at or ''}"))
         assert ("**unverified**" in row) == (pin.source == "unverified")
         signal = signals.find(name)
         assert signal is not None
         assert signal.ends in row
+        if pin.at and name != "vext_enable":
+            assert f"GPIO {pin.gpio}, {pin.at.replace('pin ', '')}" in picture
     assert "SDA of BH1750, SPS30, SCD41, SHT4X" in page
     heltec.pins["dim"].gpio += 1
-    assert readme.render([heltec]) != page
+    assert wiring.page(heltec) != page
+    assert wiring.picture(heltec) != picture
+
+
+def test_every_part_that_a_board_has_is_wired_completely() -> None:
+    for one in board.load_all(BOARDS):
+        laid = {net for block in wiring.blocks(one) for _, net in block.pins}
+        ours = {name for name, pin in one.pins.items() if pin.ours}
+        assert ours <= laid, one.board.id
+        for block in wiring.blocks(one):
+            assert len(block.pins) >= 2, (one.board.id, block.part.title)

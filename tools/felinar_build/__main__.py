@@ -14,6 +14,7 @@ from felinar_build import app as application
 from felinar_build import board as boards_
 from felinar_build import manifest as manifests
 from felinar_build import readme as readmes
+from felinar_build import wiring
 
 cli = typer.Typer(no_args_is_help=True, help="Builds what a board carries.", pretty_exceptions_enable=False)
 _out = Console()
@@ -79,17 +80,20 @@ def sizes(
 
 @cli.command()
 def boards(
-    readme: Annotated[bool, typer.Option("--readme", help="Write boards/README.md.")] = False,
+    readme: Annotated[bool, typer.Option("--readme", help="Write boards/README.md and docs/wiring.")] = False,
     check: Check = False,
     as_json: Json = False,
 ) -> None:
-    """List the boards, or write boards/README.md from them.
+    """List the boards, or write boards/README.md and docs/wiring from them.
 
     Example: python -m felinar_build boards --readme
     """
     known = boards_.load_all(FOLDER)
     if readme:
-        _write(FOLDER / "README.md", readmes.render(known), check, "python -m felinar_build boards --readme")
+        again = "python -m felinar_build boards --readme"
+        _write(FOLDER / "README.md", readmes.render(known), check, again)
+        for name, text in wiring.pages(known).items():
+            _write(application.ROOT / "docs" / "wiring" / name, text, check, again)
     elif as_json:
         listed = [
             {"id": b.board.id, "name": b.board.name, "chip": b.board.chip, "flash_mb": b.board.flash_mb} for b in known
