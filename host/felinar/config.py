@@ -18,6 +18,7 @@ NODE_MIN, NODE_MAX = 1, 0xFFFE
 
 Baud = Annotated[int, msgspec.Meta(ge=300, le=4_000_000)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Pin = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9_]*$")]
 Watts = Annotated[float, msgspec.Meta(gt=0, le=2000)]
 
 
@@ -42,19 +43,29 @@ class LinkConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class BridgeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One radio bridge: `url` and `baud` as of a line.
+    """One radio bridge: `url` and `baud` as of a line, or `radio`: a module on this machine's own pins (a LoRa HAT on a Raspberry Pi).
 
-    `number` (0-11) is what nodes know it by; it tells when its superframe begins and, by its remainder of 3, the channel on which
+    The pins of a radio are named as in Blinka's board module; those of Adafruit's LoRa bonnet are the default. `number` (0-11) is what nodes know it by; it tells when its superframe begins and, by its remainder of 3, the channel on which
     they speak to it: `frequency` in MHz, either of which says enough, or none. Bridges in each other's range need numbers whose
     remainders of 4 differ. `sf` is its spreading factor, `power` in dBm what it sends with, always on 869.525 MHz.
     """
 
-    url: Annotated[str, msgspec.Meta(min_length=1)]
+    url: str = ""
     baud: Baud = 115200
+    radio: Literal["rfm9x"] | None = None
+    spi: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
+    cs: Pin = "CE1"
+    reset: Pin = "D25"
+    dio0: Pin = "D22"
     number: Annotated[int, msgspec.Meta(ge=0, le=11)] | None = None
     frequency: float | None = None
     sf: Annotated[int, msgspec.Meta(ge=7, le=10)] = 7
     power: Annotated[int, msgspec.Meta(ge=-9, le=27)] = 22
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and answers: its url, or the place of its radio."""
+        return self.url or f"{self.radio}:spi{self.spi}:{self.cs}"
 
 
 class KeysConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -179,8 +190,18 @@ def _check(config: Config, where: str) -> None:
     for node in config.nodes:
         if not NODE_MIN <= node <= NODE_MAX:
             raise ConfigError(f"{where}: nodes.{node}: a node's address is {NODE_MIN} to {NODE_MAX}.")
+    for bridge in config.bridge:
+        if bool(bridge.url) == bool(bridge.radio):
+            raise ConfigError(
+                f"{where}: a bridge has {'both a line and' if bridge.url else 'neither a line nor'} a radio of this machine.",
+                'Give it either url = "/dev/ttyUSB0" or radio = "rfm9x".',
+            )
+        if len({bridge.cs, bridge.reset, bridge.dio0}) < 3:
+            raise ConfigError(
+                f"{where}: two lines of the bridge {bridge.name} are on one pin.", "cs, reset and dio0 need a pin each."
+            )
     seen: set[str] = set()
-    for url in [link.url for link in config.link] + [bridge.url for bridge in config.bridge]:
+    for url in [link.url for link in config.link] + [bridge.name for bridge in config.bridge]:
         if url in seen:
             raise ConfigError(f"{where}: the line {url} is named twice.", "Remove one of them.")
         seen.add(url)

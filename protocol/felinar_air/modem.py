@@ -34,15 +34,16 @@ class Modem:
 
     `radio` is a driver that was started, `lora` what is common to its kind, as `drivers.lora` has it (`airtime_us`, `RX`, `BAD`,
     `TX_DONE`, `DriverError`); `send(data)` sends the content of a serial frame; `us()` is the bridge's time. `broken` says that
-    the radio has to be started anew; then call `listen`.
+    the radio has to be started anew; then call `listen`. `least` bytes a frame must have.
     """
 
-    def __init__(self, radio, lora, send, us, uid: bytes, chip: int = 1, dbm: int = 22) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, radio, lora, send, us, uid: bytes, chip: int = 1, dbm: int = 22, least: int = 1) -> None:  # type: ignore[no-untyped-def]
         self._radio = radio
         self._lora = lora
         self._send_content = send
         self._us = us
         self._who = uid, chip, dbm
+        self._least = least
         self._queue: "list[tuple[int, int, int, int, int, bytes]]" = []  # (at, id, sf, Hz, dBm, data), the earliest first
         self._active: "tuple[int, int, int] | None" = None  # the one that is on the air
         self._hear: "tuple[int, int] | None" = None  # (Hz, sf)
@@ -64,7 +65,8 @@ class Modem:
         self._say(core.BRIDGE_HELLO, uid, *VERSION, chip, QUEUE, 863000000, 870000000, dbm)
         self._say(core.CREDIT, QUEUE - len(self._queue))
 
-    def _log(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """Say something to the host's log."""
         self._say(core.LOG, _WARNING, text.encode())
 
     def _beat(self, id: int) -> None:
@@ -109,7 +111,7 @@ class Modem:
             self.dropped += 1
 
     def _enqueue(self, id: int, at: int, sf: int, hz: int, dbm: int, data: bytes) -> None:
-        if not (7 <= sf <= 12 and 0 < len(data) < 256 and at < 0x40000000):
+        if not (7 <= sf <= 12 and self._least <= len(data) < 256 and at < 0x40000000):
             raise WireError("range")
         queue = self._queue
         if self._silent:
@@ -133,7 +135,7 @@ class Modem:
         self._up_ms = up_ms
         if not self._silent and up_ms - self._host_ms > _HOST_MS:
             self._silent = True
-            self._log("no host for ten seconds: silent")
+            self.log("no host for ten seconds: silent")
             while self._queue:
                 item = self._queue.pop(0)
                 self._done(item[1], _NO_HOST, item[0])
@@ -155,7 +157,7 @@ class Modem:
         active = self._active
         self._active = None
         self.broken = True
-        self._log("the radio has failed")
+        self.log("the radio has failed")
         if active:
             self._done(active[1], _FAULT, active[0])
 

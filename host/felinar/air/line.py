@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from felinar.air.air import Air
 from felinar.air.cell import Cell
 from felinar.air.orders import Order
+from felinar.air.pi import open_radio
 from felinar.air.station import Station
 from felinar.clock import Clock
 from felinar.config import BridgeConfig
@@ -46,7 +47,7 @@ class BridgeLine:
         opener: Opener = open_port,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.url = config.url
+        self.url = config.name
         self.cell = cell
         self.reason = "not opened yet"
         self.opened = 0
@@ -56,7 +57,7 @@ class BridgeLine:
         self._air = air
         self._clock = clock
         self._handler = handler
-        self._log = log.bind(bridge=config.url)
+        self._log = log.bind(bridge=config.name)
         self._opener = opener
         self._reconnect = Reconnect(chance)
         self._port: Port | None = None
@@ -146,7 +147,10 @@ class BridgeLine:
     async def _open_and_serve(self) -> None:
         over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._over = over
-        self._port = await self._opener(self.url, self._config.baud, self._received, self._end)
+        if self._config.radio:
+            self._port = await open_radio(self._config, self._received, self._end)
+        else:
+            self._port = await self._opener(self.url, self._config.baud, self._received, self._end)
         try:
             if self._stop.is_set():
                 return

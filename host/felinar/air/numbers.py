@@ -21,7 +21,7 @@ def numbers(bridges: Sequence[BridgeConfig]) -> list[int]:
     for bridge in bridges:
         if bridge.frequency is not None and bridge.frequency not in channels.values():
             raise ConfigError(
-                f"The bridge {bridge.url} can't hear on {bridge.frequency:g} MHz.", f"Channels are {known}."
+                f"The bridge {bridge.name} can't hear on {bridge.frequency:g} MHz.", f"Channels are {known}."
             )
         if bridge.number is None:
             continue
@@ -29,7 +29,7 @@ def numbers(bridges: Sequence[BridgeConfig]) -> list[int]:
             raise ConfigError(f"Two bridges have the number {bridge.number}.", "Give each a number of its own.")
         if bridge.frequency not in (None, channels[bridge.number]):
             raise ConfigError(
-                f"The bridge {bridge.url} has number {bridge.number}, so it hears on {channels[bridge.number]:g} MHz.",
+                f"The bridge {bridge.name} has number {bridge.number}, so it hears on {channels[bridge.number]:g} MHz.",
                 "Leave out its number or its frequency.",
             )
         taken.add(bridge.number)
@@ -40,7 +40,7 @@ def numbers(bridges: Sequence[BridgeConfig]) -> list[int]:
             free = [n for n in channels if n not in taken and bridge.frequency in (None, channels[n])]
             if not free:
                 raise ConfigError(
-                    f"There is no number left for the bridge {bridge.url}.", "12 bridges at most, 4 a channel."
+                    f"There is no number left for the bridge {bridge.name}.", "12 bridges at most, 4 a channel."
                 )
             number = free[0]
             taken.add(number)
