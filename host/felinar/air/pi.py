@@ -135,9 +135,11 @@ class PiPort:
         await asyncio.to_thread(self._thread.join, 5)
 
     def _run(self) -> None:
-        reason = "the radio's thread has failed"
+        reason = ""
         try:
             reason = self._bridge.run()
+        except Exception as error:  # a fault of ours is told as that of a line would be
+            reason = f"the radio's thread has failed: {error!r}"
         finally:
             self._pins.close()
             if reason:
