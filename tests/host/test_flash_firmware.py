@@ -54,31 +54,41 @@ def test_a_download_is_recorded_told_and_not_repeated(
     digest = hashlib.sha256(files[NAME]).hexdigest()
     cache = firmwares.Cache(tmp_path / "cache")
     told: list[str] = []
-    path = cache.find(images.board("sim"), told.append, site=address)
+    path = cache.find(images.board("devkitc_rfm95"), told.append, site=address)
     assert firmwares.load(path).sha256 == digest
     assert json.loads((tmp_path / "cache" / "sha256.json").read_text()) == {NAME: digest}
     assert digest in told[-1]
-    assert cache.find(images.board("sim"), told.append, site=address) == path
+    assert cache.find(images.board("devkitc_rfm95"), told.append, site=address) == path
     assert asked == [f"/firmware/{NAME}"]
     assert len(told) == 2
 
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(FlashError) as error:
-        cache.find(images.board("sim"), told.append, site=address)
+        cache.find(images.board("devkitc_rfm95"), told.append, site=address)
     assert error.value.code == "firmware-changed"
     path.unlink()
     files[NAME] += b"another"  # the first one counts
     with pytest.raises(FlashError) as error:
-        cache.find(images.board("sim"), told.append, site=address)
+        cache.find(images.board("devkitc_rfm95"), told.append, site=address)
     assert error.value.code == "firmware-changed"
 
 
 def test_what_can_not_be_had_is_told(site: tuple[str, dict[str, bytes], list[str]], tmp_path: Path) -> None:
     for address in (site[0], "http://127.0.0.1:9/none"):
         with pytest.raises(FlashError) as error:
-            firmwares.Cache(tmp_path / "cache").find(images.board("sim"), lambda _: None, site=address)
+            firmwares.Cache(tmp_path / "cache").find(images.board("devkitc_rfm95"), lambda _: None, site=address)
         assert error.value.code == "firmware-missing"
     assert not (tmp_path / "cache" / "sha256.json").exists()
+
+
+def test_a_virtual_board_needs_no_download(tmp_path: Path) -> None:
+    told: list[str] = []
+    cache = firmwares.Cache(tmp_path / "cache")
+    for name in ("sim", "sim_radio"):
+        path = cache.find(images.board(name), told.append, site="http://127.0.0.1:9")
+        assert firmwares.load(path).chip == "esp32"
+    assert told == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["virtual-esp32-4.bin"]
 
 
 def test_each_board_has_its_build() -> None:

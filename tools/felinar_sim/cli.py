@@ -101,6 +101,7 @@ def street(
 
 
 cli.command(epilog=vboard.COMMANDS)(vboard.board)
+cli.command()(vboard.firmware)
 
 
 class _Session:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,6 +151,8 @@ class Cache:
 
         Raises FlashError: firmware-missing, firmware-changed.
         """
+        if all(pin.source == "simulator" for pin in board.pins.values()):
+            return self._virtual(board)
         name = f"{variant(board)}-{RELEASE}.bin"
         path = self.folder / name
         known = self._known()
@@ -169,6 +173,35 @@ class Cache:
             raise FlashError(
                 "firmware-changed", f"{path} has SHA-256 {digest}, and not {known.get(name, 'any that was recorded')}."
             )
+        return path
+
+    def _virtual(self, board: Board) -> Path:
+        """What stands for MicroPython on a virtual board is made by the simulator, as a process: the host does not know it."""
+        about = board.board
+        path = self.folder / f"virtual-{about.chip}-{about.flash_mb}.bin"
+        if not path.exists():
+            fresh = path.with_name(f"{path.name}.{os.getpid()}")
+            order = (
+                "-m",
+                "felinar_sim",
+                "firmware",
+                str(fresh),
+                "--chip",
+                about.chip,
+                "--flash-mb",
+                str(about.flash_mb),
+            )
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made = subprocess.run((sys.executable, *order), capture_output=True, text=True, check=False, timeout=60)
+                if made.returncode:
+                    why = made.stderr.strip().rpartition("\n")[2]
+                    raise FlashError(
+                        "firmware-missing", f"The board {about.id} is virtual, and its simulator can't be run: {why}."
+                    )
+                os.replace(fresh, path)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise FlashError("firmware-missing", f"{path} can't be written: {error}.") from error
         return path
 
     def _known(self) -> dict[str, str]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from felinar_sim.errors import SimulatorError
-from felinar_sim.vboard import faults
+from felinar_sim.vboard import faults, image
+from felinar_sim.vboard.chips import KINDS
 from felinar_sim.vboard.virtual import VirtualBoard
 
 COMMANDS = """Commands, one a line on standard input:
@@ -24,6 +25,26 @@ COMMANDS = """Commands, one a line on standard input:
 - `reset` is the button, `pull` and `plug` are the cable, `repair` takes the faults away
 - `quit`
 """
+
+
+def firmware(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")],
+    chip: Annotated[str, typer.Option(help="esp32 or esp32s3.")] = "esp32",
+    flash_mb: Annotated[int, typer.Option(min=4, max=16, help="Size of the flash, MB.")] = 4,
+) -> None:
+    """Write what stands for MicroPython's download where only virtual boards are flashed: same form and size, no code.
+
+    Example
+
+    felinar-sim firmware sim.bin
+    """
+    try:
+        if chip not in KINDS:
+            raise SimulatorError(f"there is no chip {chip}; there are {', '.join(KINDS)}")
+        path.write_bytes(image.firmware(KINDS[chip], flash_mb))
+    except (SimulatorError, OSError) as error:
+        typer.echo(f"felinar-sim: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def board(
