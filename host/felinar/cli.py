@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from felinar import config as configuration
+from felinar.care.commands import register as register_care
 from felinar.durations import moment, seconds
 from felinar.errors import ClientError, ConfigError, FelinarError
 from felinar.keys.commands import app as keys
@@ -375,6 +376,9 @@ def ports(json: AsJson = False) -> None:
     from felinar.flash import command
 
     command.list_ports(json)
+
+
+register_care(app)
 
 
 def _lamp_words(words: list[str], group: int | None) -> tuple[str, LampMode, int | None]:

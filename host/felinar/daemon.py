@@ -117,7 +117,8 @@ class Daemon:
 
     def _start_air(self) -> None:
         folder = self._config.keys.folder
-        keys = open_keys(Path(folder).expanduser() if folder else self._config.directory, create=True)
+        place = Path(folder).expanduser() if folder else self._config.directory
+        keys = open_keys(place, create=True, role="sessions")
         self._stack.callback(keys.close)
         air = AirService(self._config, keys, self.store, self.hub, self._clock, self._log)
         self.hub.air = air

@@ -58,8 +58,10 @@ def laptop(tmp_path: Path) -> dict[int, bytes]:
         books.written(1, mac(1))
         books.proven(1, mac(1))
         keys[9] = books.keys.provision(9)
-        books.keys.begin(9, STATE)
         keys[0x8001] = books.keys.zone_key(0x8001)
+    store = open_keys(folder, role="sessions")
+    store.begin(9, STATE)
+    store.close()
     return keys
 
 
@@ -205,8 +207,8 @@ def test_rotate(run: Run, laptop: dict[int, bytes], tmp_path: Path) -> None:
     with pytest.raises(KeyStoreError, match="Node 1 has no sealed session, and a key is never sent in clear") as caught:
         run("rotate", "B-0001")
     assert "felinar flash --replace" in caught.value.remedy
-    store = open_keys(tmp_path / "laptop")
-    store.begin(9, STATE)  # the store was opened by others since: they end sessions when they must
+    store = open_keys(tmp_path / "laptop", role="sessions")
+    store.begin(9, STATE)  # the daemon ends sessions when it must, as after the commands that came since
     store.close()
     assert "A new key waits for node 9" in run("rotate", 9).output
     assert "is pending for air" in run("show", 9).output

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from felinar.keys import Broadcast, Keyring, SqliteKeyStore
 from felinar.keys import keyring as keyring_module
+from felinar.keys.sqlite import Role
 from felinar_wire import join, schema, session
 from felinar_wire.aes import Ccm
 from felinar_wire.session import Session
@@ -86,8 +87,9 @@ class Node:
 class Host:
     """The host's side, over a real key store in a folder; its clock is `self.time` (Unix seconds)."""
 
-    def __init__(self, folder: Path, seed: int = 1) -> None:
+    def __init__(self, folder: Path, seed: int = 1, role: Role = "all") -> None:
         self.path = folder / "keys.db"
+        self.role: Role = role
         self.time = float(START)
         self.machine = "machine-1"
         self._random = random.Random(seed)
@@ -98,8 +100,9 @@ class Host:
 
     def start(self, *, create: bool = False) -> None:
         self.store = SqliteKeyStore(
-            self.path, SECRET, create=create, now=lambda: self.time, random=self.bytes, machine=lambda: self.machine
-        )
+            self.path, SECRET, create=create, role=self.role,
+            now=lambda: self.time, random=self.bytes, machine=lambda: self.machine,
+        )  # fmt: skip
         # These hosts are killed, not unplugged: what was written survives without waiting for the disk.
         self.store._db.execute("PRAGMA synchronous=OFF")
         self.broadcast = Broadcast(self.store.chain_secret(), self.store.zone_key)
@@ -118,7 +121,7 @@ class Host:
 
     def crash(self) -> None:
         """Killed: nothing is written on the way out."""
-        self.store._db.close()
+        self.store._end()
 
     def open(self, data: bytes) -> Any:
         opened = self.keyring.open(data)

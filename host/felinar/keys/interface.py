@@ -78,11 +78,18 @@ class KeyStore(Protocol):
     def session(self, address: int) -> SessionState | None:
         """The node's session, if it has one."""
 
-    def begin(self, address: int, state: SessionState) -> None:
-        """Keep a new session and its join counter, in one step."""
+    def begin(self, address: int, state: SessionState, root: bytes | None = None) -> bool:
+        """Keep a new session and its join counter, in one step. False, and nothing kept, when the key that it was made
+        of, `root`, is no longer the node's."""
 
     def save(self, states: Mapping[int, SessionState]) -> None:
-        """Keep the states of sessions, all or none."""
+        """Keep the states of sessions, all or none; of one that has been ended meanwhile nothing is kept."""
+
+    def sessions(self) -> list[int]:
+        """Addresses that have a session."""
+
+    def changed(self) -> bool:
+        """Whether another process may have changed something since this was last asked; it costs next to nothing."""
 
     def invalidate(self) -> int:
         """End all sessions, so that every node joins anew; how many there were."""

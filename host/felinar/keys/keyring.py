@@ -115,10 +115,18 @@ class Keyring:
         answer = frame.pack(join.JOIN_ACC, address, counter, host_nonce + sealed, frame.SEALED)
         state = SessionState(counter, schema, boot, up, down, request, answer)
         self.forget(address)
-        self._store.begin(address, state)
+        if not self._store.begin(address, state, root):
+            raise WireError("address")  # revoked, or flashed anew, in this very moment
         return answer
 
+    def _notice(self) -> None:
+        """Drop the sessions that a command has ended in the store: of a node that was revoked, or has another key."""
+        if self._store.changed():
+            for address in set(self._live) - set(self._store.sessions()):
+                self.forget(address)
+
     def _session(self, address: int) -> tuple[Session, SessionState] | None:
+        self._notice()
         live = self._live.get(address)
         if live is None:
             state = self._store.session(address)

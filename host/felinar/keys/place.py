@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from felinar.keys.interface import KeyStoreError
-from felinar.keys.sqlite import SqliteKeyStore
+from felinar.keys.sqlite import Role, SqliteKeyStore
 from felinar.keys.vault import read_secret
 
 FILE = "keys.db"
@@ -25,10 +25,11 @@ def secret_path() -> Path:
     return credential if credential.exists() else platformdirs.user_config_path("felinar") / "secret"
 
 
-def open_keys(data_dir: Path, *, create: bool = False) -> SqliteKeyStore:
+def open_keys(data_dir: Path, *, create: bool = False, role: Role = "keys") -> SqliteKeyStore:
     """The key store of a data directory; with `create` it is made where there is none, and its secret too.
 
-    Raises KeyStoreError: no store, no secret, another process has it open.
+    A command opens it for `keys`, beside a daemon, which has `sessions`. Raises KeyStoreError: no store, no secret,
+    another process of that role has it open.
     """
     path, secret = data_dir / FILE, secret_path()
     if path.exists():
@@ -48,4 +49,4 @@ def open_keys(data_dir: Path, *, create: bool = False) -> SqliteKeyStore:
             secret.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise KeyStoreError(f"{error.filename} can't be made: {error.strerror}.") from error
-    return SqliteKeyStore(path, read_secret(secret, create=create), create=create)
+    return SqliteKeyStore(path, read_secret(secret, create=create), create=create, role=role)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -24,8 +26,21 @@ CREATE TABLE session (address INTEGER PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _PENDING = """
-CREATE TABLE pending (address INTEGER, holder TEXT, root BLOB NOT NULL, PRIMARY KEY (address, holder)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pending (address INTEGER, holder TEXT, root BLOB NOT NULL, PRIMARY KEY (address, holder)) WITHOUT ROWID;
 """
+
+
+Role = Literal["all", "sessions", "keys", "read"]
+"""What a store is opened for. `sessions` is the daemon, which alone begins sessions and counts their frames, and may do all;
+`keys` a command, which changes keys and may end sessions; there is one of each at a time, beside each other. `all` is both,
+and `read` changes nothing, beside whoever else."""
+_HOLDS: dict[Role, tuple[str, ...]] = {
+    "all": ("sessions", "keys"),
+    "sessions": ("sessions",),
+    "keys": ("keys",),
+    "read": (),
+}
+_BUSY_S = 5  # others write for milliseconds, on a slow card for a second
 
 
 def machine_id() -> str:
@@ -44,6 +59,10 @@ class SqliteKeyStore:
     here: a token beside it changes with each opening and closing, and the store remembers when the system last changed
     the token's file, which no tool that brings files back can set. (What is left: a copy of the file alone, put back in
     place after a crash within the hour and the same run. After that, or a machine's snapshot, call `invalidate`.)
+    Only who has the sessions looks at that and changes the token: a command in between hides nothing from the daemon.
+
+    A counter is never used twice however commands come in between: they end sessions, never begin or change one; a session
+    that was ended stays so, as `save` only changes what is there, and `begin` only begins under the key that is in force.
     """
 
     def __init__(
@@ -52,36 +71,90 @@ class SqliteKeyStore:
         secret: bytes,
         *,
         create: bool = False,
+        role: Role = "all",
         now: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
         machine: Callable[[], str] = machine_id,
     ) -> None:
+        self._role = role
+        self._holds: list[int] = []
+        self._seen = -1  # version of the file when `changed` was last asked
         self._path = path
         self._token = path.with_name(path.name + ".token")
         self._vault = Vault(secret, random)
         self._now = now
         self._random = random
         self._machine = machine
-        fresh = create and not path.exists()
-        if fresh:
-            create_private(path)
         try:
+            if create or path.exists():
+                self._hold(_HOLDS[role])
+            fresh = create and not path.exists()
+            if fresh:
+                create_private(path)
             require_private(path)
-            self._db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+            self._db = self._connect()
         except OSError as error:
+            self._let_go()
             raise KeyStoreError(f"The key store {path} can't be opened: {error.strerror}.") from error
+        except BaseException:
+            self._let_go()
+            raise
         try:
             self._open(fresh)
         except sqlite3.Error as error:
-            self._db.close()
+            self._end()
             if "locked" in str(error):
                 raise KeyStoreError(
                     f"The key store {path} is open in another process.", "Stop that one first."
                 ) from error
             raise KeyStoreError(f"{path} is not a sound key store: {error}.", "Restore it from its backup.") from error
         except BaseException:
-            self._db.close()
+            self._end()
             raise
+
+    def _hold(self, names: Iterable[str]) -> None:
+        """Be the only one of a role; the system lets go when the process ends, however it ends."""
+        for name in names:
+            file = self._path.with_name(f"{self._path.name}.{name}")
+            held = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            self._holds.append(held)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                pid = os.pread(held, 20, 0).decode(errors="replace").strip()
+                who = "Another daemon" if name == "sessions" else "Another command"
+                raise KeyStoreError(
+                    f"{who} works with the key store {self._path}: it is in use by another process{f' ({pid})' if pid else ''}.",
+                    "Wait until that one has ended, or stop it.",
+                ) from error
+            os.ftruncate(held, 0)
+            os.pwrite(held, str(os.getpid()).encode(), 0)
+
+    def _let_go(self) -> None:
+        for held in self._holds:
+            os.close(held)
+        self._holds.clear()
+
+    def _end(self) -> None:
+        self._db.close()
+        self._let_go()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._role != "read":
+            return sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        address = self._path.absolute().as_uri() + "?mode=ro"
+        for more in ("", "&immutable=1"):  # on a medium that can't be written SQLite's side files can't be made
+            db = sqlite3.connect(
+                address + more, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                db.execute("PRAGMA user_version").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if "unable to open" not in str(error):
+                    break
+                db.close()
+        return db
 
     def _open(self, fresh: bool) -> None:
         if not fresh and self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
@@ -92,7 +165,16 @@ class SqliteKeyStore:
         verdict = self._db.execute("PRAGMA quick_check").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "locking_mode=EXCLUSIVE"):
+        if self._role == "read":
+            self._vault.open("check", self._meta("check"))
+            self.discarded = ""
+            if version < _VERSION:
+                raise KeyStoreError(
+                    f"{self._path} was written by an older Felinar.",
+                    "felinar keys rotate, or the daemon, brings it up to date.",
+                )
+            return
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         if fresh:
             self._db.executescript(
@@ -102,10 +184,11 @@ class SqliteKeyStore:
         self._vault.open("check", self._meta("check"))
         if not fresh and version < 2:
             self._write([(_PENDING, ()), ("PRAGMA user_version=2", ())])
-        self.discarded = "" if fresh else self._suspicion()
+        self.discarded = "" if fresh or self._role == "keys" else self._suspicion()
         if self.discarded:
             self.invalidate()
-        self._take()
+        if fresh or self._role != "keys":
+            self._take()
 
     def _suspicion(self) -> str:
         used = int(self._meta("used") or b"0")
@@ -152,13 +235,20 @@ class SqliteKeyStore:
     def _set_meta(self, values: Mapping[str, bytes]) -> None:
         self._write([("INSERT OR REPLACE INTO meta VALUES (?, ?)", item) for item in values.items()])
 
-    def _write(self, statements: Iterable[tuple[str, tuple[object, ...]]]) -> None:
+    def _write(
+        self, statements: Iterable[tuple[str, tuple[object, ...]]], unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """All or nothing; nothing, and False, where `unless` holds once nobody else can write."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                if unless():
+                    self._db.execute("ROLLBACK")
+                    return False
                 for sql, values in statements:
                     self._db.execute(sql, values)
                 self._db.execute("COMMIT")
+                return True
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -245,13 +335,34 @@ class SqliteKeyStore:
         sealed = self._vault.seal(f"session {address}", msgspec.msgpack.encode(state))
         return "INSERT OR REPLACE INTO session VALUES (?, ?)", (address, sealed)
 
-    def begin(self, address: int, state: SessionState) -> None:
+    def begin(self, address: int, state: SessionState, root: bytes | None = None) -> bool:
+        self._own_sessions()
         joined = self._vault.seal(f"joined {address}", str(state.join).encode())
         update = ("UPDATE node SET joined = ? WHERE address = ?", (joined, address))
-        self._write([update, self._state(address, state), self._used()])
+        changed = (lambda: self.root(address) != root) if root is not None else (lambda: False)
+        return self._write([update, self._state(address, state), self._used()], changed)
 
     def save(self, states: Mapping[int, SessionState]) -> None:
-        self._write([*(self._state(*item) for item in states.items()), self._used()])
+        self._own_sessions()
+        self._write([*(self._again(*item) for item in states.items()), self._used()])
+
+    def _again(self, address: int, state: SessionState) -> tuple[str, tuple[object, ...]]:
+        sealed = self._vault.seal(f"session {address}", msgspec.msgpack.encode(state))
+        return "UPDATE session SET state = ? WHERE address = ?", (sealed, address)
+
+    def _own_sessions(self) -> None:
+        if self._role not in ("all", "sessions"):
+            raise KeyStoreError(f"The sessions of {self._path} are the daemon's.")
+
+    def sessions(self) -> list[int]:
+        return [row[0] for row in self._db.execute("SELECT address FROM session ORDER BY address")]
+
+    def changed(self) -> bool:
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._seen:
+            return False
+        self._seen = version
+        return True
 
     def invalidate(self) -> int:
         count = int(self._db.execute("SELECT count(*) FROM session").fetchone()[0])
@@ -259,12 +370,17 @@ class SqliteKeyStore:
         return count
 
     def _secret(self, name: str, size: int, *, anew: bool = False) -> bytes:
-        row = self._db.execute("SELECT value FROM secret WHERE name = ?", (name,)).fetchone()
-        if row and not anew:
-            return self._vault.open(name, row[0])
-        value = self._random(size)
-        self._keep_secret(name, value)
-        return value
+        # Made once, whoever asks first: the second of two processes must not put another in its place.
+        for _ in range(2):
+            row = self._db.execute("SELECT value FROM secret WHERE name = ?", (name,)).fetchone()
+            if row and not anew:
+                return self._vault.open(name, row[0])
+            value = self._random(size)
+            if anew:
+                self._keep_secret(name, value)
+                return value
+            self._write([("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, self._vault.seal(name, value)))])
+        raise KeyStoreError(f"The key store {self._path} does not keep what is written.")
 
     def _keep_secret(self, name: str, value: bytes) -> None:
         self._write([("INSERT OR REPLACE INTO secret VALUES (?, ?)", (name, self._vault.seal(name, value)))])
@@ -295,5 +411,8 @@ class SqliteKeyStore:
             )
 
     def close(self) -> None:
-        self._take()
-        self._db.close()
+        try:
+            if self._role in ("all", "sessions"):
+                self._take()
+        finally:
+            self._end()
