@@ -30,6 +30,32 @@ DataDir = Annotated[
 ]
 
 
+def doctor(
+    port: Annotated[
+        list[str] | None, typer.Option("--port", "-p", metavar="PORT", help="Look at this port too. Repeatable.")
+    ] = None,
+    udev_rule: Annotated[
+        bool, typer.Option("--udev-rule", help="Print the rule that lets users open the boards' ports, and end.")
+    ] = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Look whether this computer is fit: versions, ports, disk, database, keys, clock, daemon. Changes nothing.
+
+    Status 1 when something is wrong; warnings are only told.
+    """
+    if udev_rule:
+        from felinar.care import machine
+
+        sys.stdout.write(machine.udev_rule())
+        return
+    from felinar.care import doctor as work
+
+    if not work.run(config, data_dir, port or [], json=json):
+        raise typer.Exit(1)
+
+
 def selftest(
     port: Port,
     relay: Annotated[
@@ -191,6 +217,7 @@ class _json_errors:
 
 
 _EXAMPLES: dict[Callable[..., None], str] = {
+    doctor: "felinar doctor   |   felinar doctor --json   |   felinar doctor --udev-rule",
     monitor: "felinar monitor /dev/ttyUSB0   |   felinar monitor /dev/ttyUSB0 --silent --for 10m --json",
     selftest: "felinar selftest /dev/ttyUSB0   |   felinar selftest rfc2217://127.0.0.1:4000 --lamp --json",
     backup: "felinar backup /dev/ttyUSB0 B-0042.json   |   felinar backup /dev/ttyUSB0 -",

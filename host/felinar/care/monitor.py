@@ -11,7 +11,6 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -128,11 +127,10 @@ def _keys(order: Order, settings: Config) -> tuple[Keys, Callable[[], None]]:
     if not order.keys:
         return NoKeys("it was not asked for"), lambda: None
     from felinar.care.unseal import Unsealer
-    from felinar.keys.place import open_keys
+    from felinar.keys.place import keys_folder, open_keys
 
-    folder = Path(settings.keys.folder).expanduser() if settings.keys.folder else settings.directory
     try:
-        store = open_keys(folder, role="read")
+        store = open_keys(keys_folder(settings), role="read")
     except KeyStoreError as error:
         return NoKeys(error.sentence.rstrip(".")), lambda: None
     return Unsealer(store), store.close

@@ -61,12 +61,13 @@ class _Books:
 
 @contextmanager
 def _opened(config: Path | None, data_dir: Path | None, *, create: bool = False) -> Iterator[_Books]:
-    from felinar.keys.place import open_keys
+    from felinar.keys.place import keys_folder, open_keys
     from felinar.provision.books import Books
     from felinar.provision.ledger import FILE, Ledger
 
-    folder = configuration.load(config, data_dir=data_dir).directory
-    keys = open_keys(folder, create=create)
+    settings = configuration.load(config, data_dir=data_dir)
+    folder = settings.directory
+    keys = open_keys(keys_folder(settings), create=create)
     ledger = None
     try:
         if create or (folder / FILE).exists():

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import platformdirs
 
+from felinar.config import Config
 from felinar.keys.interface import KeyStoreError
 from felinar.keys.sqlite import Role, SqliteKeyStore
 from felinar.keys.vault import read_secret
 
 FILE = "keys.db"
+
+
+def keys_folder(config: Config) -> Path:
+    """The folder of the key store: the configuration's `keys.folder`, else the data directory."""
+    return Path(config.keys.folder).expanduser() if config.keys.folder else config.directory
 
 
 def secret_path() -> Path:
