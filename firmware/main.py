@@ -1,10 +1,12 @@
 """Starts the lamp node. Whatever happens, the lamp is left lit, word of it is kept, and the node starts again."""
 
+import gc
 import json
-import sys
 import time
 
 import machine
+
+gc.threshold(32768)  # what is loaded stays together, and the microphone finds room in a row
 
 
 def _light():
@@ -19,7 +21,7 @@ def _last_words(error):
     # Each step on its own: what crashed the node may be in the way of any of them.
     wait = 50  # s, less than the watchdog's minute
     try:
-        sys.modules["node.app"].light()
+        app.light()
     except Exception:
         try:
             _light()
