@@ -231,14 +231,15 @@ class AirHost:
             if node == address and kind == schema.REPORT
         ]
 
-    def missing(self, older_s: float = 0) -> list[Identity]:
-        """What nodes have kept before so many seconds and is not stored as it was made."""
+    def missing(self, older_s: float = 0, kind: int | None = None) -> list[Identity]:
+        """What nodes have kept before so many seconds and is not stored as it was made, of one kind or of any."""
         limit = self.clock.now_us - older_s * 1e6
         return [
             (pole.address, a.boot, a.seq)
             for pole in self.street.street
             for a in pole.appended
             if a.at_us <= limit
+            and kind in (None, a.kind)
             and self.stored.get((pole.address, a.boot, a.seq)) != (a.kind, codec.decode(a.kind, a.body))
         ]
 

@@ -21,6 +21,8 @@ NUMBERS = {
     "UART_IN": Source.UART1.value,
     "IRQ": Source.IRQ.value,
     "INTERRUPT": Source.INTERRUPT.value,
+    "IDLE": Source.IDLE.value,
+    "LOW": Source.LOW0.value,
 }
 
 
@@ -41,7 +43,7 @@ def test_stand_ins_hold_no_models() -> None:
 
 def test_frames_in_pieces() -> None:
     link = Link()
-    message = struct.pack("<BBHIIIq", Op.I2C_WRITE, 128, 3, 4, 55, 66, -7) + b"data"
+    message = struct.pack("<BBHIIIq", Op.I2C_WRITE, 128, 3, 4, 55, 66, -7) + b"data" + bytes(4)
     whole = message + message[:10]
     os.write(link.board_out, whole)
     frame = link.wait_next(1)

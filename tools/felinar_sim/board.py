@@ -36,12 +36,14 @@ from felinar_sim.flash import (
 )
 from felinar_sim.link import DONE, POSTS, Answer, Exit, Frame, Hung, Link, Op, Source
 from felinar_sim.pins import Pins
-from felinar_sim.spi import SpiBuses, SpiPart
+from felinar_sim.spi import Hasty, SpiBuses, SpiPart
 from felinar_sim.trace import Log, Trace
 from felinar_sim.uarts import POLL_US, Uart
 
 # plain integers: these are looked at with every request
 _CONSOLE, _I2S, _UART, _IRQ = int(Source.CONSOLE), int(Source.I2S0), int(Source.UART1), int(Source.IRQ)
+_IDLE = int(Source.IDLE)
+_LOWS = int(Source.LOW0), int(Source.LOW1)
 _UARTS = int(Source.UART1 | Source.UART2)
 _POLLED = int(Source.I2S0 | Source.I2S1) | _UARTS
 _NVS_NOT_FOUND = 4354  # 0x1102
@@ -128,7 +130,7 @@ class Board:
         self.pins = Pins(description.get("pins", {}))
         self.pins.on_irq = lambda: self._wake(_IRQ)
         self.i2c = I2cBuses(self.pins.numbers)
-        self.spi = SpiBuses(self.pins.numbers)
+        self.spi = SpiBuses(self.pins)
         self.uarts = {1: Uart(), 2: Uart()}
         self.i2s: dict[int, I2sPort] = {}
         self.audio: dict[str, AudioSource] = {}
@@ -172,6 +174,9 @@ class Board:
         self._wdt_timer: Timer | None = None
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._handlers = self._table()
+        self._hasty: Hasty | None = None
+        self._quiet: list[int] = []  # pins that select it
+        self._watched: list[tuple[int, int]] = []  # (flag, pin) of its outputs that answers tell of
         for entry, part in self.parts:
             self.fit(entry, part)
         if self.flash.read(TABLE_AT, 2) == b"\xff\xff":
@@ -193,6 +198,12 @@ class Board:
             self.pins.pulled_up |= part.PULLED_UP
             self.on_power.append(part.supply)
             part.connect(self.clock, self.pins)
+            if isinstance(part, Hasty) and self._hasty is None:
+                self._hasty = part
+                numbers = self.pins.numbers
+                self._quiet = [numbers[name] for name in part.SELECTED if name in numbers]
+                seen = [numbers[name] for name in sorted(part.OUTPUTS) if name in numbers]
+                self._watched = list(zip(_LOWS, seen, strict=False))
         if isinstance(part, AudioSource):
             self.audio[bus or "i2s0"] = part
         if isinstance(part, PinListener):
@@ -513,6 +524,12 @@ class Board:
                 flags |= _UART << (number - 1)
         if self.pins.irq_pending:
             flags |= _IRQ
+        if self._hasty is not None:
+            if self._hasty.idle():
+                flags |= _IDLE
+            for flag, pin in self._watched:
+                if not self.pins.reads(pin, now):
+                    flags |= flag
         clock = self._virtual
         free = 0 if clock is None else self._uptime(min(clock.horizon(), now + _ALONE_MOST_US))
         return self._link.answer(self._up_us, status, flags, data, free)
@@ -576,7 +593,10 @@ class Board:
         return any(sources & (_UART << (number - 1)) and uart.ready(now) for number, uart in self.uarts.items())
 
     def _woken(self, frame: Frame) -> Answer:
-        return Answer(0, self.console.fetch()) if frame.b & _CONSOLE else DONE
+        data = self.console.fetch() if frame.b & _CONSOLE else b""
+        # An interrupt throws the data away.
+        hits = self.pins.take_hits() if frame.b & _IRQ and not self.console.interrupted else b""
+        return Answer(len(hits), data + hits)
 
     # Handlers
 
@@ -589,7 +609,7 @@ class Board:
             Op.IRQ_TAKE: self.pins.irq_take, Op.PWM: self.pins.pwm, Op.ADC: self.pins.adc,
             Op.COUNTER_SETUP: self.pins.counter_setup, Op.COUNTER_READ: self.pins.counter_read,
             Op.I2C_SETUP: self.i2c.setup, Op.I2C_WRITE: self.i2c.write, Op.I2C_READ: self.i2c.read,
-            Op.SPI_SETUP: self.spi.setup, Op.SPI_TRANSFER: self.spi.transfer,
+            Op.SPI_SETUP: self.spi.setup, Op.SPI_TRANSFER: self.spi.transfer, Op.SPI_WRITE: self.spi.write,
             Op.I2S_SETUP: self._i2s_setup, Op.I2S_READ: self._i2s_read, Op.I2S_STOP: self._i2s_stop,
             Op.UART_SETUP: self._uart_setup, Op.UART_WRITE: lambda f, now: self.uarts[f.arg].write(f, now),
             Op.UART_READ: self._uart_read, Op.WDT: self._wdt,
@@ -604,7 +624,8 @@ class Board:
         data = (
             bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self._rtc_us.to_bytes(8, "little", signed=True)
         )
-        return Answer(0, data + seed.to_bytes(4, "little"))
+        data += seed.to_bytes(4, "little") + sum(1 << n for n in self._quiet).to_bytes(8, "little")
+        return Answer(0, data + bytes(n for _, n in self._watched).ljust(2, b"\xff"))
 
     def _exit(self, f: Frame, now: int) -> Answer:
         reason = Exit(f.arg)

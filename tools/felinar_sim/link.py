@@ -6,22 +6,23 @@ The board's MicroPython writes *requests* and reads *answers*, little-endian:
 |---|---|
 | op, arg | u8 each: what (`Op`), and a small argument (pin, port, kind) |
 | taken | u16: console bytes that the program has read since its last request |
-| length | u32: bytes of data behind the header |
+| length | u32: bytes of data behind the header, filled up to a multiple of 8 |
 | cost | u32: µs of virtual time that the board has spent since its last request |
 | b, a | u32, i64: arguments |
 
 | answer, 24 bytes | |
 |---|---|
 | uptime | i64: µs since the boot |
-| status | u16: 0, or an error number |
-| flags | u16: what has input waiting (`Source`), whether Ctrl-C came |
+| status | u16: 0, or an error number; of WAIT how many bytes at the end of its data are pins whose handlers are due |
+| flags | u16: what has input waiting (`Source`), whether Ctrl-C came, which of the pins that HELLO named are low until the board does something, whether it does by deselecting the SPI chip (`IDLE`: no) |
 | length | u32: bytes of data behind the header |
 | free | i64: uptime until which nothing else happens in the world, so that the board may wait until then by itself |
 
 The watchdog's food goes another way: the program writes its uptime (i64, µs) into a file that both have open, and the simulator looks
 there when the watchdog is about to bite. So a feed costs no turn, and one right before a hang counts.
 
-Some requests are *posts*: they are carried out in order and have no answer (`POSTS`). Everything else is answered when it is done,
+Some requests are *posts*: they are carried out in order and have no answer (`POSTS`). What goes to a chip on SPI and its chip select
+waits in the board for the next request and comes with it, each at its own moment. Everything else is answered when it is done,
 so the board sleeps in the pipe.
 """
 
@@ -73,6 +74,7 @@ class Op(IntEnum):
     RTC_WRITE = 35
     SPI_SETUP = 36
     SPI_TRANSFER = 37
+    SPI_WRITE = 38
     FLASH_READ = 40
     FLASH_WRITE = 41
     FLASH_ERASE = 42
@@ -84,7 +86,7 @@ class Op(IntEnum):
 POSTS = frozenset(
     {
         Op.EXIT, Op.KBD_INTR, Op.PROBE, Op.PIN_MODE, Op.PIN_WRITE, Op.PIN_IRQ, Op.PWM, Op.COUNTER_SETUP, Op.I2C_SETUP,
-        Op.I2S_SETUP, Op.I2S_STOP, Op.UART_SETUP, Op.SPI_SETUP, Op.WDT, Op.RTC_SET, Op.RTC_WRITE,
+        Op.I2S_SETUP, Op.I2S_STOP, Op.UART_SETUP, Op.SPI_SETUP, Op.SPI_WRITE, Op.WDT, Op.RTC_SET, Op.RTC_WRITE,
     }
 )  # fmt: skip
 
@@ -99,6 +101,9 @@ class Source(IntFlag):
     UART2 = 16
     IRQ = 128
     INTERRUPT = 256
+    LOW0 = 512
+    LOW1 = 1024
+    IDLE = 2048
 
 
 class Exit(IntEnum):
@@ -204,9 +209,10 @@ class Link:
             self._buffer = buffer[24:]
             return Frame(op, arg, taken, cost, a, b, b"")
         end = 24 + length
-        if len(buffer) < end:
+        filled = end + (-length & 7)
+        if len(buffer) < filled:
             return None
-        self._buffer = buffer[end:]
+        self._buffer = buffer[filled:]
         return Frame(op, arg, taken, cost, a, b, buffer[24:end])
 
     def answer(self, uptime_us: int, status: int, flags: int, data: bytes, free_us: int = 0) -> bool:

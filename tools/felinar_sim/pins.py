@@ -69,21 +69,28 @@ class Pins:
 
     def write(self, f: Frame, now: int) -> Answer:
         """PIN_WRITE: a = level."""
-        self._latch[f.arg] = f.a
-        self._update(f.arg, now)
+        self.drive(f.arg, f.a, now)
         return DONE
+
+    def drive(self, n: int, level: int, now: int) -> None:
+        """The program has written a level to a pin."""
+        self._latch[n] = level
+        self._update(n, now)
 
     def read(self, f: Frame, now: int) -> Answer:
         """PIN_READ: the level is the status."""
-        n = f.arg
+        return Answer(self.reads(f.arg, now))
+
+    def reads(self, n: int, now: int) -> int:
+        """The level that the program reads from a pin."""
         if self._mode.get(n) == _OUT:
-            return Answer(self._latch.get(n, 0))
+            return self._latch.get(n, 0)
         level = self._outside(self.name(n), now)
         if level is None:
             level = 1 if self._pull.get(n) == _PULL_UP else 0
         if self._mode.get(n) == _OPEN_DRAIN and not self._latch.get(n, 0):
             level = 0
-        return Answer(level)
+        return level
 
     def irq(self, f: Frame, now: int) -> Answer:
         """PIN_IRQ: a = edges (1 rising, 2 falling, 0 none)."""
@@ -92,8 +99,12 @@ class Pins:
 
     def irq_take(self, f: Frame, now: int) -> Answer:
         """IRQ_TAKE: the pins whose handlers are due."""
+        return Answer(0, self.take_hits())
+
+    def take_hits(self) -> bytes:
+        """The pins whose handlers are due, 32 at most; each is told once."""
         hits, self._hits = bytes(self._hits[:32]), self._hits[32:]
-        return Answer(0, hits)
+        return hits
 
     @property
     def irq_pending(self) -> bool:

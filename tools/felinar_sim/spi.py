@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from felinar_sim.clock import Clock
@@ -30,10 +29,23 @@ class SpiPart(Protocol):
         """So many bytes are clocked in; what is clocked out meanwhile, None while it is not selected."""
 
 
+@runtime_checkable
+class Hasty(SpiPart, Protocol):
+    """A chip with which a board need not talk about every edge (felinar_sim.chips.radio has such)."""
+
+    SELECTED: frozenset[str]
+    """The inputs that select it: a board tells of their levels together with what is clocked in."""
+    OUTPUTS: frozenset[str]
+    """Outputs that a board may believe low for half a millisecond as long as it does nothing."""
+
+    def idle(self) -> bool:
+        """Whether nothing will happen when it is deselected now."""
+
+
 class SpiBuses:
     """The buses of a board by the prefix of their pins ("radio": radio_sck, radio_mosi, radio_miso)."""
 
-    def __init__(self, pins: Mapping[str, int]) -> None:
+    def __init__(self, pins: Pins) -> None:
         self._pins = pins
         self.parts: dict[str, list[SpiPart]] = {}
         self._ports: dict[int, tuple[list[SpiPart], int]] = {}
@@ -51,13 +63,21 @@ class SpiBuses:
         given = (f.a & 255, f.a >> 8 & 255, f.a >> 16 & 255)
         found: list[SpiPart] = []
         for name, parts in self.parts.items():
-            if not f.a >> 24 and given == tuple(self._pins.get(f"{name}_{line}") for line in ("sck", "mosi", "miso")):
+            if not f.a >> 24 and given == tuple(
+                self._pins.numbers.get(f"{name}_{line}") for line in ("sck", "mosi", "miso")
+            ):
                 found = parts
         self._ports[f.arg] = (found, f.b)
         return DONE
 
     def transfer(self, f: Frame, now: int) -> Answer:
-        """SPI_TRANSFER: data, or b times the byte a (arg & 64); arg & 128: what comes back is wanted."""
+        """SPI_TRANSFER: data, or b times the low byte of a (arg & 64); arg & 128: what comes back is wanted.
+
+        Before that, by the higher bits of a, a pin went high (bits 8-15: its number and 1, bits 16-31: how many µs ago),
+        and one went low (bits 32-39, 40-55).
+        """
+        if f.a > 255:
+            self._edges(f.a, now)
         parts, hz = self._ports.get(f.arg & 15, ([], 1_000_000))
         data = bytes([f.a & 255]) * f.b if f.arg & _SAME else f.data
         took = _CALL_US + 8 * len(data) * 1_000_000 // hz
@@ -68,6 +88,21 @@ class SpiBuses:
         if not f.arg & _HEAR:
             return Answer(0, b"", took)
         return Answer(0, answer if answer is not None else b"\xff" * len(data), took)
+
+    def write(self, f: Frame, now: int) -> Answer:
+        """SPI_WRITE: data has been clocked out, and the board has counted the time that it took; a as of SPI_TRANSFER."""
+        if f.a > 255:
+            self._edges(f.a, now)
+        self.transfers += 1
+        for part in self._ports.get(f.arg, ([], 0))[0]:
+            part.transfer(f.data, now)
+        return DONE
+
+    def _edges(self, told: int, now: int) -> None:
+        if told >> 8 & 255:
+            self._pins.drive((told >> 8 & 255) - 1, 1, now - (told >> 16 & 0xFFFF))
+        if told >> 32:
+            self._pins.drive((told >> 32 & 255) - 1, 0, now - (told >> 40))
 
     def release(self) -> None:
         """A reset: no controller is set up."""

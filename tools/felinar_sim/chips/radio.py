@@ -77,6 +77,8 @@ class LoraRadio(Chip):
     """A transceiver on SPI. `wrong` lists what the host did that the data sheet forbids; `emissions` what was sent."""
 
     PULLED_UP = frozenset((CS, RST))
+    SELECTED = frozenset((CS,))
+    OUTPUTS = frozenset((BUSY, IRQ))
 
     def __init__(self, *, rxen: bool = False, power_pin: bool = False, seed: int | str = 0) -> None:
         """`rxen`: the board's antenna switch needs a pin high to receive; `power_pin`: a pin switches the supply."""
@@ -158,6 +160,10 @@ class LoraRadio(Chip):
         if not self._alive or self._held:
             return bytes([self.floating]) * len(data)
         return self._shift(data, now_us)
+
+    def idle(self) -> bool:
+        """See `spi.Hasty`."""
+        return True
 
     def busy_level(self, now_us: int) -> int:
         """The BUSY line."""

@@ -120,6 +120,10 @@ class Sx126x(LoraRadio):
 
     # SPI
 
+    def idle(self) -> bool:
+        given = self._in
+        return not given or (not self._ignored and given[0] in _READS and (given[0] != 0 or len(given) < 7))
+
     def _select(self, selected: bool, now_us: int) -> None:
         if selected:
             self._in.clear()

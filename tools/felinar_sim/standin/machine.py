@@ -13,6 +13,7 @@ _I2C_WRITE = const(21)
 _I2C_READ = const(22)
 _WDT = const(32)
 _IRQ = const(128)
+_LOW = const(512)
 _HARD = const(0)
 _SOFT = const(1)
 _DEEP = const(2)
@@ -33,6 +34,10 @@ def begin(buffer):
     global _cause, _uid
     _cause = buffer[1]
     _uid = bytes(buffer[2:8])
+    simlink.quiet = int.from_bytes(buffer[20:28], "little")
+    for i in range(2):
+        if buffer[28 + i] < 255:
+            simlink.low[buffer[28 + i]] = _LOW << i
 
 
 def reset_cause():
@@ -109,12 +114,16 @@ class Pin:
         )
 
     def value(self, x=None):
+        id = self.sim_id
         if x is None:
-            return simlink.ask(_PIN_READ, self.sim_id)
+            return 0 if simlink.low_still(id) else simlink.ask(_PIN_READ, id)
         level = 3 if x else 2
-        if _levels[self.sim_id] != level:  # else it changes nothing
-            _levels[self.sim_id] = level
-            simlink.post(_PIN_WRITE, self.sim_id, level & 1)
+        if _levels[id] != level:  # else it changes nothing
+            _levels[id] = level
+            if simlink.quiet >> id & 1:
+                simlink.choose(id, level & 1)
+            else:
+                simlink.post(_PIN_WRITE, id, level & 1)
 
     __call__ = value
 

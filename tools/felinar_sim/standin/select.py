@@ -54,9 +54,12 @@ class poll:
     def _scan(self):
         n = 0
         for e in self._entries:
-            e[2] = e[0].ioctl(_POLL, e[1]) & (e[1] | POLLERR | POLLHUP)
-            if e[2]:
-                n += 1
+            mask = e[1]
+            ready = e[0].ioctl(_POLL, mask)
+            if ready:
+                ready &= mask | POLLERR | POLLHUP
+                n += ready > 0
+            e[2] = ready
         return n
 
     def _wait(self, timeout):
@@ -80,6 +83,9 @@ class poll:
         return [(e[0], e[2]) for e in self._entries if e[2]]
 
     def ipoll(self, timeout=-1, flags=0):
+        # asyncio looks in between any two steps of its tasks: mostly there is nothing.
+        if not timeout and (not self._entries or (not self._scan() and not simlink.stale(self._sources))):
+            return ()
         if not self._wait(timeout):
             return ()
         ready = [(e[0], e[2]) for e in self._entries if e[2]]

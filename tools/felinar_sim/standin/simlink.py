@@ -11,23 +11,31 @@ _HELLO = const(0)
 _SYNC = const(1)
 _WAIT = const(2)
 _EXIT = const(3)
+_PIN_WRITE = const(11)
 _IRQ_TAKE = const(14)
 _CONSOLE_IN = const(1)
 _IRQ = const(128)
 _INTERRUPT = const(256)
+_IDLE = const(2048)
 
 _POLLED = const(30)  # I2S and UARTs: their models are asked whether they have something
 
 _TICK_COST = const(3)  # what reading the clock costs in virtual time, µs: a loop that watches it gets on
 _LEAD = const(1000)  # how long a board may be busy without a word to the simulator, µs
 _ROOM = const(128)  # bytes of data that go out in one piece with their header
+_FRESH = const(500)  # how long a level that was told is believed, µs
+_LATE = const(60000)
+_WORDS = const(67)  # of requests that go out in one piece
+_MANY = const(48)  # from there on they do
 
 _tx = open("/dev/fd/" + getenv("FELINAR_SIM_OUT"), "wb").write
 _rx = open("/dev/fd/" + getenv("FELINAR_SIM_IN"), "rb").readinto
 _food = open("/dev/fd/" + getenv("FELINAR_SIM_FOOD"), "r+b")
-_request = array("q", (0 for _ in range(3 + _ROOM // 8)))
-_bytes = bytearray_at(addressof(_request), 24 + _ROOM)
+_request = array("q", (0 for _ in range(_WORDS)))
+_bytes = bytearray_at(addressof(_request), 8 * _WORDS)
+_view = memoryview(_bytes)
 _answer = array("q", (0, 0, 0))
+_hits = bytearray(32)
 
 real = False
 zero = 0  # real clock: the system's µs at uptime 0
@@ -40,7 +48,17 @@ flags = 0
 got = 0  # bytes of the last answer's data
 rtc_us = 0  # µs since 2000 at uptime 0
 
-ring = bytearray(260)  # console bytes already fetched; 260 is the chip's ring
+used = 0  # words of _request that have not gone out
+low = {}  # pin number: the flag that says that it is low
+quiet = 0  # a bit for each pin that selects a chip on SPI
+ended = 0  # such a pin and 1: it is high again, which nobody was told; 0 none
+ended_at = 0  # cost at that moment
+begun = 0  # a pin and 1 that has gone low
+begun_at = 0
+
+ring = bytearray(
+    292
+)  # console bytes already fetched: 260 are the chip's ring, pins whose handlers are due may follow them
 ring_at = 0
 ring_end = 0
 taken = 0  # console bytes read by the program since the last request
@@ -49,33 +67,114 @@ timers = []  # machine.Timer objects that are running
 irqs = {}  # pin number: (handler, pin)
 
 
-def post(op, arg=0, a=0, b=0, data=None):
-    """A request that needs no answer; the simulator carries it out in order."""
-    global sent, taken, free
+def defer(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer and goes out with the next one; the simulator carries them out in order, at their moments."""
+    global sent, taken, free, used
+    if ended or begun:
+        _edges()
+    at = used
     n = 0 if data is None else len(data)
-    _request[0] = op | arg << 8 | taken << 16 | n << 32
-    _request[1] = cost - sent | b << 32
-    _request[2] = a
+    _request[at] = op | arg << 8 | taken << 16 | n << 32
+    _request[at + 1] = cost - sent | b << 32
+    _request[at + 2] = a
     sent = cost
     taken = 0
     free = 0  # who listens out there may do something at once
-    try:
-        if not n:
-            _tx(_bytes, 24)
-        elif n <= _ROOM and isinstance(data, (bytes, bytearray)):
-            _bytes[24 : 24 + n] = data
-            _tx(_bytes, 24 + n)
+    used = at = at + 3
+    if n:
+        if n <= _ROOM and isinstance(data, (bytes, bytearray)):
+            at *= 8
+            _bytes[at : at + n] = data
+            used += n + 7 >> 3
         else:
-            _tx(_bytes, 24)
-            _tx(data)
+            _flush()
+            try:
+                _tx(data)
+                if n & 7:
+                    _tx(_view[: -n & 7])
+            except OSError:
+                _gone()
+    if used > _MANY:
+        _flush()
+
+
+def choose(pin, level):
+    """A chip on SPI is selected or let go: that goes with what comes next."""
+    global begun, begun_at, ended, ended_at, free
+    if level:
+        if begun or ended:
+            _edges()
+        ended = pin + 1
+        ended_at = cost
+        if not flags & _IDLE:
+            free = 0
+    else:
+        if begun:
+            _edges()
+        begun = pin + 1
+        begun_at = cost
+
+
+def chosen():
+    """What `choose` was told since, to go with a transfer: see SPI_TRANSFER in felinar_sim/spi.py."""
+    global begun, ended
+    word = 0
+    if ended:
+        if cost - ended_at > _LATE:
+            _edges()
+            return 0
+        word = ended << 8 | cost - ended_at << 16
+        ended = 0
+    if begun:
+        word |= begun << 32 | cost - begun_at << 40
+        begun = 0
+    return word
+
+
+def _edges():
+    global cost, begun, ended
+    keep = cost
+    pin = ended
+    ended = 0
+    again = begun
+    begun = 0
+    if pin:
+        cost = ended_at
+        defer(_PIN_WRITE, pin - 1, 1)
+    if again:
+        cost = begun_at
+        defer(_PIN_WRITE, again - 1, 0)
+    cost = keep
+
+
+def low_still(pin):
+    """Whether a pin is surely low, as the last answer has said and nothing was done since."""
+    return pin in low and free and flags & low[pin] and uptime() - now < _FRESH
+
+
+def _flush():
+    global used
+    n = used
+    used = 0
+    try:
+        _tx(_view[: 8 * n])
     except OSError:
         _gone()
+
+
+def post(op, arg=0, a=0, b=0, data=None):
+    """A request that needs no answer and goes out now."""
+    defer(op, arg, a, b, data)
+    if used:
+        _flush()
 
 
 def ask(op, arg=0, a=0, b=0, data=None, into=None):
     """A request and its answer: returns the status (0 or an errno); data goes to `into`, its length to `got`."""
     global now, free, cost, busy, sent, flags, got
-    post(op, arg, a, b, data)
+    defer(op, arg, a, b, data)
+    if used:
+        _flush()
     if _rx(_answer) != 24:
         _gone()
     cost = sent = 0
@@ -119,6 +218,8 @@ def uptime():
 
 def feed():
     """Feed the watchdog: leave word of it where the simulator looks before the watchdog bites."""
+    if used:
+        _flush()
     _request[0] = uptime()
     _food.seek(0)
     _food.write(_bytes, 8)
@@ -147,6 +248,7 @@ def wait(until, sources):
     Returns whether a source may have something.
     """
     global ring_at, ring_end, cost, busy
+    hits = b""
     for t in timers:
         if until < 0 or t.due < until:
             until = t.due
@@ -157,21 +259,25 @@ def wait(until, sources):
             return False
     elif ring_at == ring_end:
         ring_at = ring_end = 0
-        ask(_WAIT, 0, until, sources, None, ring)
-        ring_end = got
+        n = ask(_WAIT, 0, until, sources, None, ring)
+        ring_end = got - n
+        if n:
+            hits = ring[ring_end:got]
     else:
-        ask(_WAIT, 0, until, sources & ~_CONSOLE_IN)
+        n = ask(_WAIT, 0, until, sources & ~_CONSOLE_IN, None, _hits)
+        if n:
+            hits = _hits[:n]
     if timers:
         t = uptime()
         for timer in timers[:]:
             timer.run(t)
-    if flags & _IRQ:
-        hits = bytearray(32)
-        ask(_IRQ_TAKE, 0, 0, 0, None, hits)
-        for n in hits[:got]:
-            if n in irqs:
-                handler, pin = irqs[n]
-                handler(pin)
+    if not hits and flags & _IRQ:
+        ask(_IRQ_TAKE, 0, 0, 0, None, _hits)
+        hits = _hits[:got]
+    for n in hits:
+        if n in irqs:
+            handler, pin = irqs[n]
+            handler(pin)
     return True
 
 

@@ -5,6 +5,8 @@ from micropython import const
 
 _SPI_SETUP = const(36)
 _SPI_TRANSFER = const(37)
+_SPI_WRITE = const(38)
+_CALL_US = const(20)  # the driver's own time for a transfer
 _HEAR = const(128)  # what comes back is wanted
 _SAME = const(64)  # one byte is sent again and again
 
@@ -34,10 +36,13 @@ class SPI:
         simlink.post(_SPI_SETUP, self._id, self._pins, 0)
 
     def write(self, buf):
-        simlink.ask(_SPI_TRANSFER, self._id, 0, 0, simlink.raw(buf))
+        buf = simlink.raw(buf)
+        if not simlink.real:
+            simlink.spend(_CALL_US + 8_000_000 * len(buf) // self._hz)
+        simlink.defer(_SPI_WRITE, self._id, simlink.chosen(), 0, buf)
 
     def readinto(self, buf, write=0):
-        simlink.ask(_SPI_TRANSFER, self._id | _HEAR | _SAME, write, len(buf), None, buf)
+        simlink.ask(_SPI_TRANSFER, self._id | _HEAR | _SAME, write | simlink.chosen(), len(buf), None, buf)
 
     def read(self, nbytes, write=0):
         buf = bytearray(nbytes)
@@ -47,4 +52,4 @@ class SPI:
     def write_readinto(self, write_buf, read_buf):
         if len(write_buf) != len(read_buf):
             raise ValueError("buffers must be the same length")
-        simlink.ask(_SPI_TRANSFER, self._id | _HEAR, 0, 0, simlink.raw(write_buf), read_buf)
+        simlink.ask(_SPI_TRANSFER, self._id | _HEAR, simlink.chosen(), 0, simlink.raw(write_buf), read_buf)
