@@ -30,6 +30,8 @@ _PATIENCE = 2000  # ms that an answer waits for a time that is nobody's
 _HOLD = 1500  # ms for which answers are gathered when there are many, as each makes the bridge deaf to who asks
 _MISSED = 2  # turns without a frame, and a slot counts as nobody's for the time being
 _CUT = 8  # owners all silent in one superframe: their power is gone
+_SOON = 3  # superframes until a node that has joined can have verified a beacon and so trusts its times
+_FEW = 4  # slots of a superframe that are given out before those of a later one
 _RESERVE = 10000  # ms in an hour that only "all on" may use
 
 
@@ -55,6 +57,7 @@ class Slots:
         self.of: dict[int, int] = {}  # address: slot
         self.owner: dict[int, int] = {}  # slot: address
         self.fresh = 0  # how many slots were ever given out
+        self._used = bytearray(CYCLE)  # and of each superframe
         self.left: list[int] = []  # slots that nobody can take for his own
         self.lost = 0  # slots of nodes that are gone without having said so
         self._seen: dict[int, int] = {}  # slot: interval in which its owner was last heard
@@ -69,10 +72,16 @@ class Slots:
             if self.left:
                 slot = self.left.pop()
             elif self.fresh < slots * CYCLE:
-                # Every other position first: the slot behind is free for whom something is missing of.
-                place, superframe = divmod(self.fresh, CYCLE)
+                # The soonest superframe with few slots in use, so that who has joined is soon heard; all alike when there are
+                # many. Every other position first: the slot behind is free for whom something is missing of.
+                most = max(_FEW, self.fresh // CYCLE + 1)
+                superframe = next(
+                    m % CYCLE for m in range(n + _SOON, n + _SOON + CYCLE) if self._used[m % CYCLE] < most
+                )
+                place = self._used[superframe]
                 half = slots + 1 >> 1
                 slot = superframe * slots + (2 * place if place < half else 2 * (place - half) + 1)
+                self._used[superframe] += 1
                 self.fresh += 1
             elif self.lost:
                 self.replan()
@@ -105,6 +114,7 @@ class Slots:
         self.owner = {}
         self.left = []
         self.fresh = self.lost = 0
+        self._used = bytearray(CYCLE)
         self._seen = {}
         self._stored = {}
 

@@ -8,6 +8,8 @@ from collections import deque
 
 import pytest
 from felinar_air import plan
+from felinar_air.host import AirError, Slots
+from felinar_air.plan import CYCLE, Superframe
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,24 @@ def test_the_ledger_never_lets_an_hour_exceed_its_share() -> None:
     assert plan.Ledger(10).take(0, 36_000)
     assert not plan.Ledger(10).take(0, 36_001)
     assert plan.Ledger(10).room(10**13) == 36_000
+
+
+@pytest.mark.parametrize("sf", [7, 10])
+def test_who_joins_has_a_slot_soon_and_many_are_spread_evenly(sf: int) -> None:
+    frame = Superframe(sf, 0)
+    slots = Slots(frame)
+    now = 1234
+    given: list[int] = []
+    for address in range(1, frame.slots * CYCLE + 1):
+        slot = slots.assign(address, now + address // 20)
+        wait = (slot // frame.slots - (now + address // 20)) % CYCLE
+        assert wait >= 3 or address > 20
+        if address <= 8:
+            assert wait <= 4, "in its first minute"
+        given.append(slot)
+        counts = [sum(s // frame.slots == m for s in given) for m in range(CYCLE)] if address % 60 == 0 else [0]
+        assert max(counts) <= max(4, address // CYCLE + 1)
+    assert sorted(given) == list(range(frame.slots * CYCLE))
+    assert all(slot % frame.slots % 2 == 0 for slot in given[:100])
+    with pytest.raises(AirError):
+        slots.assign(0, now)
