@@ -13,6 +13,7 @@ from felinar.tables import RELEASED, History
 
 _LONGEST = frame.LONGEST + 64
 _MOST = 4096
+_REMEMBERED = 4096  # kept messages
 _KEYS = ("key", "next", "data")
 """Fields of frozen messages that are never shown: keys, and what may hold them."""
 _CODES = {
@@ -100,6 +101,7 @@ class Decoder:
         self._told = 0  # bytes of the rest that have been told as text
         self._known: dict[int, tuple[int, int]] = {}  # schema version and boot by address
         self._reports: dict[tuple[int, int, int], list[Any]] = {}
+        self._seen: dict[tuple[int, int, int, int], None] = {}
 
     # Pieces
 
@@ -268,7 +270,7 @@ class Decoder:
         values = self._history.decode(opened.schema, kind, body, old, lag, sealed=True)
         if kind == schema.REPORT:
             self._reports[address, boot, seq] = values
-            while len(self._reports) > 4096:
+            while len(self._reports) > _REMEMBERED:
                 del self._reports[next(iter(self._reports))]
         fields, units = self._fields(kind, self._history.table(opened.schema, kind), values)
         return Entry(way, "frame", name, address, opened.counter, {**front, **fields}, units, opened.seal, opened.note)
@@ -282,6 +284,7 @@ class Decoder:
         if kind in (schema.REPORT, schema.EVENT):
             boot, seq, payload = kept.unpack(payload, boot)
             front = {"boot": boot, "seq": seq} if address in self._known else {"seq": seq}
+            note = self._again(kind, address, boot, seq)
         if kind == schema.HELLO:
             table = self._history.latest[kind]
             values = codec.decode(kind, payload, None, 0, True, self._history.latest)
@@ -321,6 +324,16 @@ class Decoder:
                 found[name] = _named(prefix, found[name])
         shown = {name: value for name, value in found.items() if value is not None}
         return shown, {name: unit for name, unit in units.items() if name in shown}
+
+    def _again(self, kind: int, address: int, boot: int, seq: int) -> str:
+        """Says that a kept message has been there before: nobody has acknowledged it."""
+        identity = kind, address, boot, seq
+        if identity in self._seen:
+            return "again"
+        self._seen[identity] = None
+        while len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return ""
 
     def _count(self, name: str) -> None:
         self.kinds[name] = self.kinds.get(name, 0) + 1

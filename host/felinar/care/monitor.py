@@ -112,15 +112,19 @@ def run(order: Order, settings: Config) -> None:
     decoder = Decoder(keys)
     screen: _Words | _Json = _Json() if order.json else _Words()
     try:
-        with _keyboard() as keyboard:
-            _watch(order, decoder, screen, keyboard)
-    except KeyboardInterrupt:
-        pass
+        line = CareLine(order.port, order.baud)
+        try:
+            with _keyboard() as keyboard:
+                _watch(order, line, decoder, screen, keyboard)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            line.close()
+            for entry in decoder.end():
+                screen.tell(entry)
+            screen.end(decoder)
     finally:
         closing()
-        for entry in decoder.end():
-            screen.tell(entry)
-        screen.end(decoder)
 
 
 def _keys(order: Order, settings: Config) -> tuple[Keys, Callable[[], None]]:
@@ -136,40 +140,36 @@ def _keys(order: Order, settings: Config) -> tuple[Keys, Callable[[], None]]:
     return Unsealer(store), store.close
 
 
-def _watch(order: Order, decoder: Decoder, screen: _Words | _Json, keyboard: Callable[[], str]) -> None:
+def _watch(order: Order, line: CareLine, decoder: Decoder, screen: _Words | _Json, keyboard: Callable[[], str]) -> None:
     began = time.monotonic()
     end = began + order.seconds if order.seconds is not None else None
-    line = CareLine(order.port, order.baud)
-    try:
-        screen.begin(order.port, keyboard is not _nobody)
-        talker = Talker(order)
-        _say(line, decoder, screen, talker.begin(began))
-        typed = ""
-        while end is None or time.monotonic() < end:
-            left = _READ_S if end is None else max(0.0, min(_READ_S, end - time.monotonic()))
-            entries = decoder.take(line.read(left))
-            for entry in entries:
-                screen.tell(entry)
-            now = time.monotonic()
-            _say(line, decoder, screen, talker.answer(entries, now) + talker.due(now))
-            for key in keyboard():
-                if key == _PROMPT:
-                    line.close()
-                    _prompt(order)
-                    line = CareLine(order.port, order.baud)
-                    _say(line, decoder, screen, talker.begin(time.monotonic()))
-                elif key == _HEALTH:
-                    _say(line, decoder, screen, talker.health())
-                elif key in "\r\n":
-                    if typed:
-                        line.write(typed.encode() + b"\r")
-                    typed = ""
-                elif key == _RUB_OUT:
-                    typed = typed[:-1]
-                elif key.isprintable():
-                    typed += key
-    finally:
-        line.close()
+    screen.begin(order.port, keyboard is not _nobody)
+    talker = Talker(order)
+    _say(line, decoder, screen, talker.begin(began))
+    typed = ""
+    while end is None or time.monotonic() < end:
+        left = _READ_S if end is None else max(0.0, min(_READ_S, end - time.monotonic()))
+        entries = decoder.take(line.read(left))
+        for entry in entries:
+            screen.tell(entry)
+        now = time.monotonic()
+        _say(line, decoder, screen, talker.answer(entries, now) + talker.due(now))
+        for key in keyboard():
+            if key == _PROMPT:
+                line.close()
+                _prompt(order)
+                line.again()
+                _say(line, decoder, screen, talker.begin(time.monotonic()))
+            elif key == _HEALTH:
+                _say(line, decoder, screen, talker.health())
+            elif key in "\r\n":
+                if typed:
+                    line.write(typed.encode() + b"\r")
+                typed = ""
+            elif key == _RUB_OUT:
+                typed = typed[:-1]
+            elif key.isprintable():
+                typed += key
 
 
 def _prompt(order: Order) -> None:

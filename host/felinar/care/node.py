@@ -74,7 +74,7 @@ def nobody(device: str, data: bytes) -> CareError:
         )
     if found == "other":
         lines = [line.strip() for line in plain(data).decode(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line.isprintable() and line), "")
+        last = next((line for line in reversed(lines) if line.isprintable() and line and "\ufffd" not in line), "")
         said = (
             f" it says '{last[:80]}'" if last else " what comes is neither frames nor text; is its speed another one?"
         )

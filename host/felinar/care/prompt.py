@@ -44,10 +44,13 @@ class Entry(NamedTuple):
 
 def reset(port: Any) -> None:
     """Reset the chip behind an open pySerial port: EN low by RTS while DTR, which would be IO0, is not asserted."""
-    port.dtr = False
-    port.rts = True
-    time.sleep(_RESET_S)
-    port.rts = False
+    with contextlib.suppress(
+        OSError
+    ):  # a pseudo-terminal has no such lines, and its program may be stopped all the same
+        port.dtr = False
+        port.rts = True
+        time.sleep(_RESET_S)
+        port.rts = False
 
 
 @contextmanager
@@ -76,9 +79,9 @@ def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterato
             "Tap RESET and try again.",
         ) from error
     except OSError as error:
-        if error.filename is not None or (error.errno is not None and not _is_loss(error)):
-            raise
-        raise LineLost(device) from error
+        if _is_loss(error) or error.errno is None:  # pySerial's own have none
+            raise LineLost(device) from error
+        raise CareError(f"The line {device} fails: {(error.strerror or str(error)).lower()}.", "Try again.") from error
     finally:
         board.end(restart=restart)
 
@@ -218,7 +221,7 @@ class Board:
         try:
             yield
         except TransportExecError as error:
-            if "ENOTEMPTY" in error.error_output:
+            if "ENOTEMPTY" in error.error_output or "OSError: 39" in error.error_output:
                 raise CareError(words[39].format(path), "Remove what is in it first.") from error
             raise CareError(f"The board refuses: {_last(error.error_output)}.", "See: felinar ls PORT") from error
         except OSError as error:
