@@ -38,7 +38,8 @@ except Exception: running = False
 print(repr((getattr(i, "_mpy", 0), i._machine, ".".join(map(str, i.version[:3])), running)))
 """
 _LIT = """
-import json, machine
+import gc, json, machine
+gc.threshold(32768)  # as main.py does
 try:
     with open("/board.json") as f: d = json.load(f)
     p = d["pins"].get("relay")

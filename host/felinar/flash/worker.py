@@ -1,5 +1,7 @@
 """The process that esptool runs in (python -m felinar.flash.worker): it prints, exits and has one logger for all.
 
+esptool is used as it comes: its scripting interface (`esptool.cmds`), and a logger of ours set by `log.set_logger`.
+
 It is asked on its standard input and answers on its standard output, in messages of four bytes of length and MessagePack:
 first of all it connects and answers `chip`; then `write` (segments) is answered by `part` as it goes on, `speed` when a
 slower one is tried, and `written`; `end` resets the board and ends the process. `failed` may come at any time and is the last word.
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import msgspec
-from esptool import cmds, loader
+from esptool import cmds
 from esptool.logger import TemplateLogger, log
 from esptool.util import FatalError
 from serial import SerialException
@@ -47,7 +49,7 @@ def receive(source: BinaryIO) -> dict[str, Any] | None:
 
 
 class _Log(TemplateLogger):  # type: ignore[misc]
-    """What esptool says goes to standard error; its progress to who asked for the write."""
+    """What esptool says goes to standard error; its progress to who asked for the write (esptool's documentation, "Custom Logger")."""
 
     def __init__(self, on_part: Callable[[int, int], None]) -> None:
         self._on_part = on_part
@@ -74,16 +76,6 @@ class _Log(TemplateLogger):  # type: ignore[misc]
         pass
 
 
-class _Untold:
-    """What esptool 5.6 writes as hex for a trace that is off, block by block: two seconds of a board's time."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __str__(self) -> str:
-        return ""
-
-
 class _Failed(Exception):
     """`code` is one of the catalogue's."""
 
@@ -105,8 +97,6 @@ class Loader:
         self._packed: dict[int, int] = {}
         self.sent = 0
         log.set_logger(_Log(self._part))
-        if hasattr(loader, "HexFormatter"):
-            loader.HexFormatter = _Untold
 
     def connect(self) -> None:
         """Enter the boot loader and start esptool's helper in the chip's memory."""
