@@ -1,11 +1,11 @@
-"""A street on the air: lamp nodes with radios and a bridge, under one ether, on one virtual clock."""
+"""A street on the air: lamp nodes with radios and their bridges, under one ether, on one virtual clock."""
 
 from __future__ import annotations
 
 import functools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from felinar_sim.board import Board
 from felinar_sim.chips import Emission, LoraRadio, Tuning
 from felinar_sim.clock import Timer, VirtualClock
 from felinar_sim.errors import SimulatorError
-from felinar_sim.ether import LOCK, Ether, Transmission
+from felinar_sim.ether import LOCK, Ether, Receptions, Transmission
 from felinar_sim.flash import Nvs
 from felinar_sim.street import Pole, Street
 
@@ -30,6 +30,7 @@ class Antenna:
     def __init__(self, street: AirStreet, radio: LoraRadio, x: float, y: float, gain_db: float = 0.0) -> None:
         self.radio = radio
         self.station = street.ether.station(x, y, gain_db)
+        self.tuned = (0, 0)
         self._street = street
         self._sent: tuple[Transmission, Timer] | None = None
         radio.on_transmit = self._transmit
@@ -38,7 +39,7 @@ class Antenna:
         radio.channel_busy = self._busy
 
     def _tune(self, tuning: Tuning | None, since_us: int) -> None:
-        khz, sf = (round(tuning.hz / 1000), tuning.sf) if tuning is not None else (0, 0)
+        self.tuned = khz, sf = (round(tuning.hz / 1000), tuning.sf) if tuning is not None else (0, 0)
         self._street.ether.tune(self.station, khz, sf, since_us)
 
     def _busy(self, tuning: Tuning, start_us: int, end_us: int) -> bool:
@@ -57,6 +58,8 @@ class Antenna:
         self._sent = None
         assert isinstance(sent.data, bytes)
         heard = self._street.ether.end(sent)
+        for listener in self._street.on_frame:
+            listener(self.station, sent, heard)
         for station, rssi, snr in zip(heard.stations, heard.rssi_dbm, heard.snr_db, strict=True):
             self._street.antennas[int(station)].radio.deliver(sent.data, float(rssi), float(snr), sent.end)
 
@@ -75,15 +78,16 @@ class Antenna:
 
 
 class AirStreet:
-    """`nodes` poles and a bridge, whose console the host's end of the line connects to.
+    """`nodes` poles and their bridges, to whose consoles the host's ends of the lines connect.
 
     ```
     with AirStreet(3, app=node_app, bridge_app=bridge_app, keys={1: key, ...}, clock=VirtualClock(...)) as street:
         street.run_for(3600)
     ```
 
-    `keys` are the root keys of addresses, as flashing puts them into NVS. Boards lie within `radius_m` of the bridge, at places
-    and with crystals that follow from the seed (`drift_ppm` is their standard deviation). `loss` and `beacon_loss` are what the
+    `keys` are the root keys of addresses, as flashing puts them into NVS, `zones` those of groups, as REKEY does. Boards lie within `radius_m`
+    of the first bridge, at places and with crystals that follow from the seed (`drift_ppm` is their standard deviation); `bridges` are the places of
+    bridges, in metres. `on_frame` is called with (station, frame, who heard it) at the end of each. `loss` and `beacon_loss` are what the
     ether loses at each receiver for no reason that it models. Everything else goes to `Street`.
     """
 
@@ -101,6 +105,8 @@ class AirStreet:
         radius_m: float = 150.0,
         drift_ppm: float = 8.0,
         places: Sequence[tuple[float, float]] = (),
+        bridges: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+        zones: Mapping[int, bytes] | None = None,
         **street: Any,
     ) -> None:
         self.clock = clock
@@ -108,28 +114,35 @@ class AirStreet:
         rng = random.Random(f"{seed}/air")
         self.ether = Ether(rng.getrandbits(32))
         self.antennas: list[Antenna] = []
+        self.on_frame: list[Callable[[int, Transmission, Receptions], None]] = []
+        self.bridges: list[Board] = []
         self.street = Street(nodes, app=app, clock=clock, seed=seed, **street)
         try:
-            self.bridge = self._bridge(bridge_app, seed)
-            self._fit(self.bridge, 0.0, 0.0, BRIDGE_GAIN_DB, seed)
+            for x, y in bridges:
+                self.bridges.append(self._bridge(bridge_app, seed))
+                self._fit(self.bridges[-1], x, y, BRIDGE_GAIN_DB, seed)
             for i, pole in enumerate(self.street):
                 x, y = places[i] if i < len(places) else (rng.uniform(-1, 1) * radius_m, rng.uniform(-1, 1) * radius_m)
                 pole.drift_ppm = rng.gauss(0, drift_ppm)
                 self._fit(pole, x, y, 0.0, seed)
                 key = keys.get(pole.address)
                 if key is not None:
-                    provision(pole.nvs, key)
-            self.bridge.drift_ppm = rng.gauss(0, drift_ppm)
+                    provision(pole.nvs, key, zones)
+            for bridge in self.bridges:
+                bridge.drift_ppm = rng.gauss(0, drift_ppm)
         except BaseException:
             self.street.close()
             raise
 
     def _bridge(self, app: Path, seed: int | str) -> Board:
-        folder = self.street.folder / "bridge"
+        number = len(self.bridges)
+        name = f"bridge-{number + 1}" if number else "bridge"
+        folder = self.street.folder / name
         folder.mkdir(exist_ok=True)
         description = json.loads((app / "board.json").read_text())
         (folder / "board.json").write_text(json.dumps(description))
-        return Board("bridge", folder, self.clock, app=app, description=description, seed=seed, uid=b"\x02\xff\0\0\0\1")
+        uid = b"\x02\xff\0\0\0" + bytes((number + 1,))
+        return Board(name, folder, self.clock, app=app, description=description, seed=seed, uid=uid)
 
     def _fit(self, board: Board, x: float, y: float, gain_db: float, seed: int | str) -> None:
         entry = board.description.get("radio")
@@ -142,13 +155,20 @@ class AirStreet:
         self.antennas.append(Antenna(self, radio, x, y, gain_db))
 
     def __enter__(self) -> AirStreet:
-        self.bridge.power_on()
+        for bridge in self.bridges:
+            bridge.power_on()
         self.street.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bridge.close()
+        for bridge in self.bridges:
+            bridge.close()
         self.street.close()
+
+    @property
+    def bridge(self) -> Board:
+        """The first bridge."""
+        return self.bridges[0]
 
     def __getitem__(self, index: int) -> Pole:
         return self.street[index]
@@ -161,22 +181,26 @@ class AirStreet:
         self.clock.run_for(seconds)
 
     def radio(self, index: int) -> LoraRadio:
-        """The radio of a pole; -1 is the bridge's."""
-        return self.antennas[index + 1].radio
+        """The radio of a pole; -1 is the first bridge's, -2 the second's."""
+        return self.antennas[index + len(self.bridges) if index >= 0 else -1 - index].radio
 
     def notice(self, source: Antenna, sent: Transmission) -> None:
         """The ether's time for it has come: whoever can receive this frame notices its preamble."""
         if source.sends is not sent:
             return
+        channel = sent.khz, sent.sf
         for antenna in self.antennas:
-            if antenna is not source and self.ether.receiving(antenna.station, self.clock.now_us):
+            if antenna.tuned == channel and self.ether.receiving(antenna.station, self.clock.now_us):
                 antenna.radio.preamble(sent.end)
 
     def trace_hash(self) -> str:
         """One hash over all that boards and ether did: equal for equal runs."""
-        return f"{self.street.trace_hash()}:{self.bridge.trace.digest()}:{self.ether.digest}"
+        bridges = ":".join(bridge.trace.digest() for bridge in self.bridges)
+        return f"{self.street.trace_hash()}:{bridges}:{self.ether.digest}"
 
 
-def provision(nvs: Nvs, key: bytes) -> None:
-    """Put a root key where flashing a board puts it."""
+def provision(nvs: Nvs, key: bytes, zones: Mapping[int, bytes] | None = None) -> None:
+    """Put a root key where flashing a board puts it, and the keys of groups where REKEY does."""
     nvs.set("felinar", "key", _BLOB, key)
+    if zones:
+        nvs.set("felinar", "zones", _BLOB, b"".join(zone.to_bytes(2, "big") + key for zone, key in zones.items()))
