@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from felinar.errors import ConfigError, FelinarError
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
-from felinar.flash.catalogue import CATALOGUE, FlashError, table
+from felinar.flash.catalogue import CATALOGUE, FlashError, table, told
+from felinar.keys.interface import KeyStoreError
+from felinar.provision.errors import ProvisionError
 
 from tests.host.flash_boards import firmware_file
 
@@ -99,7 +103,10 @@ def test_each_board_has_its_build() -> None:
 
 def test_the_catalogue_is_all_that_is_raised_and_all_of_it_can_be() -> None:
     source = "".join(
-        path.read_text() for path in (ROOT / "host" / "felinar" / "flash").glob("*.py") if path.name != "catalogue.py"
+        path.read_text()
+        for part in ("flash", "provision")
+        for path in (ROOT / "host" / "felinar" / part).glob("*.py")
+        if path.name != "catalogue.py"
     )
     unused = [code for code in CATALOGUE if f'"{code}"' not in source]
     assert unused == []
@@ -111,6 +118,26 @@ def test_the_catalogue_is_all_that_is_raised_and_all_of_it_can_be() -> None:
         assert entry.action.endswith(".")
     with pytest.raises(KeyError):
         FlashError("no such code")
+    assert set(re.findall(r'code="([^"]+)"', source)) <= set(CATALOGUE)
+
+
+def test_every_failure_is_told_with_an_entry() -> None:
+    given = {
+        "given": ProvisionError("The pole is taken.", code="given"),
+        "key-store": KeyStoreError("The key store is locked."),
+        "config": ConfigError("The file is no JSON."),
+        "internal": FelinarError("Nobody knows."),
+        "silent": FlashError("silent"),
+    }
+    for code, error in given.items():
+        found = told(error)
+        assert found == {
+            "code": code,
+            "error": error.sentence,
+            "cause": CATALOGUE[code].cause,
+            "action": found["action"],
+        }
+        assert found["action"]
 
 
 def test_the_manual_has_the_catalogue() -> None:

@@ -146,7 +146,7 @@ def test_a_fault_of_ours_ends_one_board_only_and_a_label_that_can_not_be_made_no
     boards = Boards(tmp_path, [mac(1), mac(2)])
 
     def broken(label: labels.Label) -> Image.Image:
-        raise ProvisionError("no paper")
+        raise ProvisionError("no paper", code="labels")
 
     monkeypatch.setattr(labels, "draw", broken)
     has = boards.has
@@ -155,7 +155,7 @@ def test_a_fault_of_ours_ends_one_board_only_and_a_label_that_can_not_be_made_no
     assert len(batch.summary.done) == 1
     assert [event.code for event in batch.summary.failed] == ["internal"]
     assert "ZeroDivisionError" in batch.summary.failed[0].error
-    assert [event.error for event in events if event.event == "no label"] == ["no paper"]
+    assert [(event.error, event.code) for event in events if event.event == "no label"] == [("no paper", "labels")]
     monkeypatch.undo()
     batch, _ = run(opened, Boards(tmp_path, []))
     assert sorted(states(opened).values()) == ["failed", "labelled"]

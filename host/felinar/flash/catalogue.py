@@ -1,10 +1,11 @@
-"""Everything that can go wrong between a bare board and a proven node: a code, the usual cause, and what to do."""
+"""Everything that can go wrong between a plan, a bare board and a proven node: a code, the usual cause, and what to do."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from felinar.errors import FelinarError
+from felinar.errors import ConfigError, FelinarError
+from felinar.keys.interface import KeyStoreError
 
 
 class Entry(NamedTuple):
@@ -104,6 +105,40 @@ CATALOGUE = {
         "The node runs and has its key, but a part of it failed its self-test.",
         "Check the wiring of what is named (docs/technician.md), then `felinar selftest`.",
     ),
+    # The plan and the ledger
+    "plan": Entry(
+        "The plan can't be used, or there is none.",
+        "Correct the line that is named and save it as 'CSV UTF-8'; `felinar flash --example` prints a plan.",
+    ),
+    "pole": Entry("The ledger has no such pole.", "`felinar flash --status` lists them; a plan brings new ones."),
+    "address": Entry(
+        "An address of the plan belongs to another node, or none is left.",
+        "Leave the address empty, or choose another; `felinar keys revoke` takes a key out of use.",
+    ),
+    "plan-done": Entry("No pole waits for a board.", "Add poles to the plan, or name the pole that is to get a new board with --replace --pole."),
+    "no-fit": Entry(
+        "The board can't be what the poles that wait ask for.",
+        "Name the board file with --board or in the plan, or take another board.",
+    ),
+    "revoked": Entry(
+        "The board belonged to a pole, and its key was revoked.", "To give it a new key: --watch --replace --pole POLE."
+    ),
+    "given": Entry(
+        "The pole, its address or the board is taken already.",
+        "Look at them with `felinar flash --status`; --replace gives an identity to another board.",
+    ),
+    "moved-on": Entry(
+        "The pole was freed, replaced or revoked while its board was being flashed.",
+        "Look with `felinar flash --status`, and flash the board again. The key that it may have is kept.",
+    ),
+    "ledger": Entry(
+        "The ledger can't be opened or written, so no board gets an identity.",
+        "See to what the sentence says: disk, rights, another process; put a damaged one back from a backup.",
+    ),
+    "labels": Entry(
+        "A label could not be made. The board is good without.", "`felinar flash --labels FILE` makes labels again."
+    ),
+    "mac": Entry("What was named is no MAC of a board.", "Write it as on its label: 24:6f:28:00:00:01."),
     # Ourselves
     "key-store": Entry(
         "The key store can't be opened or written, so nothing was written to the board.",
@@ -132,7 +167,22 @@ class FlashError(FelinarError):
 
     def json(self) -> dict[str, str]:
         """What a program is told."""
-        return {"code": self.code, "error": self.sentence, "cause": CATALOGUE[self.code].cause, "action": self.remedy}
+        return told(self)
+
+
+def told(error: FelinarError) -> dict[str, str]:
+    """What a program is told of any failure: code, error, cause, action. Whatever has no code of its own is its layer's."""
+    code = getattr(error, "code", "")
+    if code not in CATALOGUE:
+        code = (
+            "key-store"
+            if isinstance(error, KeyStoreError)
+            else "config"
+            if isinstance(error, ConfigError)
+            else "internal"
+        )
+    entry = CATALOGUE[code]
+    return {"code": code, "error": error.sentence, "cause": entry.cause, "action": error.remedy or entry.action}
 
 
 def table() -> str:

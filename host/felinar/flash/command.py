@@ -20,7 +20,7 @@ from felinar.errors import FelinarError
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
 from felinar.flash import ports, steps
-from felinar.flash.catalogue import FlashError
+from felinar.flash.catalogue import FlashError, told
 from felinar.flash.progress import STAGES, Progress
 from felinar.flash.writer import SPEEDS
 from felinar.keys.interface import KeyStore, KeyStoreError
@@ -93,8 +93,7 @@ def run(settings: Config, order: Order) -> int:
     if failed is not None:
         if not order.json:
             raise failed
-        told = failed.json() if isinstance(failed, FlashError) else {"error": failed.sentence, "action": failed.remedy}
-        _line({"event": "failed", **told})
+        _line({"event": "failed", **told(failed)})
         return failed.exit_status
     if order.json:
         _line({"event": "done" if report.passed else "failed", **report.json(), **_self_test(report)})
@@ -124,7 +123,8 @@ def _flash(settings: Config, order: Order, screen: _Screen) -> steps.Report:
                     if ledger is not None:
                         ledger.alone(chip.mac, address, replace=order.replace)
             except FelinarError as error:
-                raise FlashError("address-taken", error.sentence, error.remedy) from error
+                code = "ledger" if told(error)["code"] == "ledger" else "address-taken"
+                raise FlashError(code, error.sentence, error.remedy) from error
 
         return steps.provision(
             port, order.board, {**config, "address": address}, keys, loaded, screen.step,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from felinar.errors import FelinarError
+from felinar.flash import catalogue
 from felinar.flash.chip import Chip
 from felinar.flash.ports import Port
 from felinar.flash.progress import Progress
@@ -27,7 +28,7 @@ What = Literal["plugged", "taken", "progress", "done", "failed", "already", "no 
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What happened at a port. `code`, `error`, `cause`, `action` are a failure's, of the catalogue where it has one."""
+    """What happened at a port. `code`, `error`, `cause`, `action` are a failure's, of the catalogue."""
 
     event: What
     port: str = ""
@@ -215,9 +216,7 @@ class Batch:
                 self.books.let_go(work.record.address)
 
     def _failed(self, work: _Work, error: FelinarError) -> None:
-        told = {"code": getattr(error, "code", "provision"), "error": error.sentence, "action": error.remedy}
-        if hasattr(error, "json"):
-            told |= error.json()
+        told = catalogue.told(error)
         if work.record is not None and not work.done:
             try:
                 self.books.failed(work.record.address, work.mac, told["code"], error.sentence)
@@ -231,7 +230,7 @@ class Batch:
             self.books.labelled(record.address, mac)
         except FelinarError as error:
             # The board is good without: its label is made by the next batch, or with --labels.
-            self.tell(msgspec.structs.replace(missing, error=error.sentence, action=error.remedy))
+            self.tell(msgspec.structs.replace(missing, **catalogue.told(error)))
             return ""
         return str(path)
 

@@ -165,6 +165,7 @@ def _ledger(settings: Config) -> Ledger:
         raise ProvisionError(
             f"There is no ledger in {settings.directory}.",
             "The first plan makes it: felinar flash --watch --plan FILE.",
+            code="ledger",
         )
     return Ledger(path)
 

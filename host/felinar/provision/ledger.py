@@ -398,7 +398,9 @@ class Ledger:
             record = self._held(address, mac)
             before = ORDER[ORDER.index(state) - 1]
             if state not in ORDER[2:] or record.state is not before:
-                raise ProvisionError(f"Pole {record.entry.pole} is '{record.state}': '{state}' can't follow.")
+                raise ProvisionError(
+                    f"Pole {record.entry.pole} is '{record.state}': '{state}' can't follow.", code="moved-on"
+                )
             self._set(record.id, state, state, mac)
             self._note(address, record.entry.pole, mac, state, "")
             return self._again(record.id)
@@ -409,7 +411,9 @@ class Ledger:
         with self._change("failed"):
             record = self._held(address, mac)
             if record.state in (State.LABELLED, State.REVOKED):
-                raise ProvisionError(f"Pole {record.entry.pole} is '{record.state}': it can't fail any more.")
+                raise ProvisionError(
+                    f"Pole {record.entry.pole} is '{record.state}': it can't fail any more.", code="moved-on"
+                )
             self._set(record.id, State.FAILED, record.reached, mac, code, detail)
             self._note(address, record.entry.pole, mac, "failed", f"{code}: {detail}")
             return self._again(record.id)
@@ -507,7 +511,8 @@ class Ledger:
         if record is None or record.mac != mac:
             whose = "nobody's" if record is None or record.mac is None else f"{shown_mac(record.mac)}'s"
             raise ProvisionError(
-                f"The address {address} is {whose}, not {shown_mac(mac)}'s: it was freed or replaced meanwhile."
+                f"The address {address} is {whose}, not {shown_mac(mac)}'s: it was freed or replaced meanwhile.",
+                code="moved-on",
             )
         return record
 
