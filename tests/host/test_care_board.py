@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from felinar.care import backup as backups
-from felinar.care import files, keeping, monitor, selftest
+from felinar.care import configure, files, keeping, monitor, selftest
 from felinar.care.errors import CareError
 from felinar.care.line import CareLine
 from felinar.care.node import Node
@@ -43,8 +43,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualBoard]:
 
 
 def config_of(board: VirtualBoard) -> dict[str, object]:
-    from felinar.care import configure
-
     with CareLine(board.url) as line:
         node = Node(line)
         node.meet()
@@ -110,6 +108,21 @@ def test_a_configuration_goes_into_a_file_and_back_and_the_node_keeps_it(
     with pytest.raises(CareError, match="can't use a value"):
         keeping.restore(board.url, file, yes=True)
     assert config_of(board) == other
+
+
+def test_a_node_that_loses_its_supply_while_it_is_restored_has_the_old_configuration_or_the_new_one(
+    board: VirtualBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configure, "RESTART_S", 2.0)
+    old = config_of(board)
+    new = {**old, "report_s": 45}
+    with CareLine(board.url) as line:
+        node = Node(line)
+        who = node.meet()
+        with pytest.raises(CareError, match="has not come back within 2 s"):
+            configure.put(line, node, who, new, waits=lambda _: board.cut_power())
+    board.power_on()
+    assert config_of(board) in (old, new)
 
 
 def test_a_backup_of_another_board_is_refused_and_taken_without_its_identity(

@@ -148,6 +148,12 @@ def _meet_again(line: CareLine, node: Node, who: Who) -> None:
             if not left:
                 raise
             line.again()  # the chip's own USB device goes and comes back with each reset
+        except CareError as error:
+            raise CareError(
+                f"The node has taken the configuration, but has not come back within {RESTART_S:.0f} s.",
+                "It goes back to its old one by itself, after two resets or ten minutes, unless a host speaks to it with the "
+                "new one. Tap RESET and look: felinar backup PORT -",
+            ) from error
 
 
 def _settled(node: Node) -> Config:

@@ -212,19 +212,23 @@ def daemon(settings: Config) -> list[Finding]:
         )
     for link in status.links:
         if link.state != "live":
-            text = f"The line {link.url} is {link.state}{f': {link.reason}' if link.reason else ''}."
+            text = f"The line {link.url} is {link.state}{_because(link.reason)}."
             found.append(
                 Finding("daemon", "warning", text, "felinar nodes tells more; felinar ports lists what is there.")
             )
     for bridge in status.bridges:
         if bridge.state != "live":
-            text = f"The bridge {bridge.url} is {bridge.state}{f': {bridge.reason}' if bridge.reason else ''}."
+            text = f"The bridge {bridge.url} is {bridge.state}{_because(bridge.reason)}."
             found.append(Finding("daemon", "warning", text, "Is it plugged in? felinar nodes tells more."))
     online = sum(node.online for node in status.nodes)
     text = (
         f"felinar {status.version} (process {status.pid}) answers; {online} of {len(status.nodes)} nodes are connected"
     )
     return [*found, Finding("daemon", "ok", text)]
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason.rstrip('.')}" if reason else ""
 
 
 # The screen

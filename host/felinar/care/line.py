@@ -22,6 +22,7 @@ from felinar.holders import holder
 
 _TAIL = 2048
 _AGAIN_S = 0.2
+_NETWORK_S = 8
 _URLS = ("rfc2217", "socket", "loop", "spy", "alt", "hwgrep")
 _MEMORY = 1  # major number of /dev/null and its like
 
@@ -95,10 +96,16 @@ def _denied(device: str) -> CareError:
     )
 
 
+def patient(device: str) -> str:
+    """A port as pySerial is told it: the far end of a network gets longer to answer than the three seconds it has by itself."""
+    slow = device.lower().startswith("rfc2217://") and "?" not in device
+    return f"{device}?timeout={_NETWORK_S}" if slow else device
+
+
 def explain(device: str, error: Exception) -> CareError:
     """Why a port could not be opened."""
     number = getattr(error, "errno", None)
-    text = str(error)
+    text = str(error).replace(patient(device), device)
     low = text.lower()
     if number in (errno.EACCES, errno.EPERM):
         return _denied(device)
@@ -106,7 +113,7 @@ def explain(device: str, error: Exception) -> CareError:
         held = holder_words(device) or ("another process", "End that process, or use another port.")
         return CareError(f"The port {device} is in use by {held[0]}.", held[1])
     if "://" in device:
-        if "rfc2217" in low and ("inactive" in low or "timeout" in low):
+        if "rfc2217" in low and ("inactive" in low or "timeout while" in low):
             return CareError(
                 f"The far end of {device} takes nobody: somebody else is connected, or it is no RFC 2217 port.",
                 "End what is connected there, or check host and port.",
@@ -143,7 +150,7 @@ class CareLine:
     def _opened(self) -> Any:
         urls.use()
         try:
-            port = serial.serial_for_url(self.device, self._baud, timeout=0.1, do_not_open=True)
+            port = serial.serial_for_url(patient(self.device), self._baud, timeout=0.1, do_not_open=True)
             if "://" not in self.device:
                 port.exclusive = True
             port.open()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from felinar.care.errors import CareError, LineLost
-from felinar.care.line import check, explain
+from felinar.care.line import check, explain, patient
 from felinar.flash import urls
 from felinar.flash.prove import BAUD
 
@@ -64,7 +64,7 @@ def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterato
     quiet = io.StringIO()  # mpremote prints what it did not expect
     try:
         with contextlib.redirect_stdout(quiet):
-            transport = SerialTransport(device, baud)
+            transport = SerialTransport(patient(device), baud)
     except TransportError as error:
         raise _why(device, baud, error) from error
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -65,6 +65,7 @@ class Keyring:
         self._random = random
         self._live: dict[int, tuple[Session, SessionState]] = {}
         self._changed: dict[int, SessionState] = {}
+        self._looked = False  # for changes by commands: once for all frames up to the next commit
         self.counts: dict[str, int] = {}
         self.refused: dict[int, dict[str, int]] = {}
 
@@ -75,6 +76,7 @@ class Keyring:
         (a lower counter than the last), "join_spent" (the last one, whose session is gone: the node has to take its
         next), "schema" (a version that `crc` does not know).
         """
+        self._looked = False
         return self._counted(data, self._answer)
 
     def _answer(self, data: bytes) -> bytes:
@@ -126,7 +128,9 @@ class Keyring:
                 self.forget(address)
 
     def _session(self, address: int) -> tuple[Session, SessionState] | None:
-        self._notice()
+        if not self._looked:
+            self._notice()
+            self._looked = True
         live = self._live.get(address)
         if live is None:
             state = self._store.session(address)
@@ -167,12 +171,14 @@ class Keyring:
 
     def commit(self) -> None:
         """Make the windows of what was opened since the last call durable, in one write; then act on the frames."""
+        self._looked = False
         if self._changed:
             self._store.save(self._changed)
             self._changed = {}
 
     def seal(self, address: int, kind: int, body: bytes) -> bytes:
         """The next frame to a node; writes to disk now and then. WireError: "session", "spent", "long"."""
+        self._looked = False
         live = self._session(address)
         if live is None:
             raise WireError("session")
@@ -185,6 +191,7 @@ class Keyring:
 
     def joined(self, address: int) -> SessionState | None:
         """The node's session, for its schema version and boot."""
+        self._looked = False
         live = self._session(address)
         return live[1] if live else None
 
