@@ -55,12 +55,13 @@ def in_child(work: Callable[[], None]) -> int:
 class Fuse:
     """Counts the lines of ours that are run, and kills the process at one of them."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, ours: tuple[str, ...] = _OURS) -> None:
         self.count = 0
         self._at = at
+        self._ours = ours
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "call" and not any(part in frame.f_code.co_filename for part in _OURS):
+        if event == "call" and not any(part in frame.f_code.co_filename for part in self._ours):
             return None
         if event == "line":
             self.count += 1
@@ -69,11 +70,13 @@ class Fuse:
         return self
 
 
-def traced(folder: Path, at: int) -> int:
-    fuse = Fuse(at)
+def traced(
+    folder: Path, at: int, work: Callable[[Path], None] = batch, ours: tuple[str, ...] = _OURS
+) -> int:  # fmt: skip
+    fuse = Fuse(at, ours)
     sys.settrace(fuse)
     try:
-        batch(folder)
+        work(folder)
     finally:
         sys.settrace(None)
     return fuse.count
@@ -181,3 +184,55 @@ def test_after_each_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         before = check(folder)
         batch(folder)
         assert before.items() <= check(folder).items()
+
+
+_STEPS = (f"{os.sep}books.py", "bench_of_boards.py")
+"""Where one step follows the other: key store, ledger, board; what lies between two lines is between two of these."""
+
+
+def single(folder: Path) -> None:
+    """One board, for one of two poles."""
+    with_books = books(folder)
+    with_books.merge(entries(2))
+    boards = Boards(folder / "boards", MACS[:1])
+    work = Batch(boards, with_books, lambda event: None, label_dir=folder / "labels")
+    work.label_open()
+    work._board(boards.plugged[0])
+    with_books.close()
+
+
+def test_between_any_two_steps(tmp_path: Path) -> None:
+    """At every line of the books and of the bench, one after the other: no two writes have a gap that is not tried."""
+    for name in ("warm", "whole"):
+        (tmp_path / name / "boards").mkdir(parents=True)
+    single(tmp_path / "warm")
+    counted = tmp_path / "lines"
+    whole = tmp_path / "whole"
+    assert in_child(lambda: counted.write_text(str(traced(whole, 0, single, _STEPS))) and None) == 0
+    lines = int(counted.read_text())
+    assert lines > 40
+    reached = set()
+    for at in range(1, lines):
+        folder = tmp_path / str(at)
+        (folder / "boards").mkdir(parents=True)
+        killed = in_child(lambda folder=folder, at=at: traced(folder, at, single, _STEPS) and None)  # type: ignore[misc]
+        assert killed == signal.SIGKILL
+        before, on_board = check(folder), identities(folder)
+        with_books = books(folder)
+        states = {record.reached for record in with_books.ledger.records()}
+        kept = {with_books.keys.root(a) for a in with_books.keys.nodes()}
+        kept |= {with_books.keys.pending_key(a, holder) for a, holder in with_books.keys.pending()}
+        with_books.close()
+        reached.add((State.PROVEN in states or State.LABELLED in states, bool(on_board), bool(kept)))
+        if on_board:
+            assert kept == {key for _, key in on_board.values()}, "what is on the board is kept, and nothing else"
+        single(folder)
+        assert before.items() <= check(folder).items()
+        after = identities(folder)
+        assert on_board.items() <= after.items(), "the same key the second time"
+        with_books = books(folder)
+        assert [with_books.keys.root(address) for address in with_books.keys.nodes()] == [after[MACS[0]][1]]
+        assert with_books.keys.pending() == []
+        with_books.close()
+    # Nothing anywhere; kept and not yet written; written and not yet proven; proven.
+    assert reached == {(False, False, False), (False, False, True), (False, True, True), (True, True, True)}
