@@ -69,6 +69,20 @@ def listed(run: Run, where: str = "laptop") -> dict[int, str]:
     return {row["node"]: row["state"] for row in json.loads(run("list", "--json", where=where).output)}
 
 
+def test_keys_are_listed_while_a_batch_flashes_and_a_daemon_runs(
+    run: Run, laptop: dict[int, bytes], tmp_path: Path
+) -> None:
+    daemon = open_keys(tmp_path / "laptop", role="sessions")
+    with provision.opened(tmp_path / "laptop") as books:
+        assert listed(run) == {1: "active", 2: "pending", 9: "active"}
+        assert "is pending" in run("show", 2).output
+        with pytest.raises(KeyStoreError, match="Another command works with the key store"):
+            run("rotate", 9)
+        books.keys.provision(10)
+    assert daemon.nodes() == [1, 9, 10]
+    daemon.close()
+
+
 def test_list_and_show(run: Run, laptop: dict[int, bytes]) -> None:
     assert listed(run) == {1: "active", 2: "pending", 9: "active"}
     told = run("list").output

@@ -60,19 +60,23 @@ class _Books:
 
 
 @contextmanager
-def _opened(config: Path | None, data_dir: Path | None, *, create: bool = False) -> Iterator[_Books]:
+def _opened(
+    config: Path | None, data_dir: Path | None, *, create: bool = False, look: bool = False
+) -> Iterator[_Books]:
+    """`look`: nothing is changed, so it may be beside whoever works."""
     from felinar.keys.place import keys_folder, open_keys
     from felinar.provision.books import Books
     from felinar.provision.ledger import FILE, Ledger
 
     settings = configuration.load(config, data_dir=data_dir)
     folder = settings.directory
-    keys = open_keys(keys_folder(settings), create=create)
+    keys = open_keys(keys_folder(settings), create=create, role="read" if look else "keys")
     ledger = None
     try:
         if create or (folder / FILE).exists():
             ledger = Ledger(folder / FILE)
-            Books(ledger, keys)  # puts right what a kill left half done
+            if not look:
+                Books(ledger, keys)  # puts right what a kill left half done
         yield _Books(folder, keys, ledger)
     finally:
         if ledger is not None:
@@ -120,7 +124,7 @@ def _rows(books: _Books, only: int | None = None) -> list[dict[str, object]]:
 @app.command("list", epilog="Examples:  felinar keys list   |   felinar keys list --json")
 def list_(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the nodes that have a key. Pending: it may be on a board that has not proved it yet."""
-    with _opened(config, data_dir) as books:
+    with _opened(config, data_dir, look=True) as books:
         rows = _rows(books)
     if json:
         _write_json(rows)
@@ -142,7 +146,7 @@ def show(node: Node, config: ConfigFile = None, data_dir: DataDir = None, json: 
     """Show what is known of a node's keys, and its history, but not the keys."""
     from felinar.clock import iso
 
-    with _opened(config, data_dir) as books:
+    with _opened(config, data_dir, look=True) as books:
         address = books.node(node)
         rows = _rows(books, address)
         past = books.ledger.history(address) if books.ledger else []
