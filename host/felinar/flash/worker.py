@@ -162,8 +162,7 @@ class Loader:
         for tried, speed in enumerate(speeds):
             if tried:
                 self._tell("speed", baud=speed, why=_plain(str(last)))
-                self.connect()
-                self.stub()
+                self._again()
             try:
                 self._write(segments, speed)
                 return
@@ -171,6 +170,14 @@ class Loader:
                 last = error
         assert last is not None
         raise _Failed("connection-lost" if _lost(last) else "write", str(last)) from last
+
+    def _again(self) -> None:
+        """Enter the boot loader once more. The board was there a moment ago: what fails now is its line or its supply."""
+        try:
+            self.connect()
+            self.stub()
+        except _Failed as error:
+            raise _Failed("connection-lost", str(error)) from error
 
     def _write(self, segments: list[tuple[int, bytes]], speed: int) -> None:
         if speed != ROM_BAUD:
