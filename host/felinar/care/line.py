@@ -134,6 +134,14 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).rsplit("] ", 1)[-1].strip("'\". ").lower() or "unknown"
 
 
+def alive(device: str, port: Any) -> bool:
+    """Whether an open port still has something behind it; pySerial's RFC 2217 port tells it by its reader alone."""
+    if "://" not in device:
+        return os.path.exists(device)
+    reader = getattr(port, "_thread", None)
+    return reader is None or reader.is_alive()
+
+
 class CareLine:
     """An open line, as `felinar.flash.prove.Line` has it; leaving the `with` closes it without a reset.
 
@@ -204,15 +212,8 @@ class CareLine:
                 data += self._port.read(self._port.in_waiting)
         except (OSError, AttributeError, TypeError) as error:
             raise LineLost(self.device) from error
-        if not data and not self._alive():
+        if not data and not alive(self.device, self._port):
             raise LineLost(self.device)
         self.tail += data
         del self.tail[:-_TAIL]
         return data
-
-    def _alive(self) -> bool:
-        # pySerial's RFC 2217 port tells nothing of a connection that has ended, but its reader does.
-        if "://" not in self.device:
-            return os.path.exists(self.device)
-        reader = getattr(self._port, "_thread", None)
-        return reader is None or reader.is_alive()

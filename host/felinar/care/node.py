@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from felinar_wire import WireError, codec, core, frame, schema, serial
+from felinar_wire import WireError, core, frame, schema, serial
 
 from felinar.care.errors import CareError
 from felinar.care.line import CareLine
@@ -66,7 +66,7 @@ def nobody(device: str, data: bytes) -> CareError:
     if found == "prompt":
         return CareError(
             f"At {device} is MicroPython's prompt: no lamp node speaks there.",
-            "Tap RESET; felinar repl opens the prompt. A node that speaks by radio alone has its prompt here, always.",
+            "Tap RESET to start it; felinar repl opens the prompt.",
         )
     if found == "loader":
         return CareError(
@@ -82,7 +82,9 @@ def nobody(device: str, data: bytes) -> CareError:
             f"No Felinar node is at {device}:{said}", "Name another port, or look with: felinar monitor PORT"
         )
     return CareError(
-        f"Nothing answers at {device}.", "Is the board powered, and was it flashed? Tap RESET, and check the cable."
+        f"Nothing answers at {device}.",
+        "Is the board powered, and was it flashed? Tap RESET, and check the cable. A node that speaks by radio alone says "
+        "nothing here; its files can be had: felinar ls PORT",
     )
 
 
@@ -150,14 +152,6 @@ class Node(Prover):
     def rest(self, seconds: float) -> None:
         """Let the node go on for a while, and give it the time when it asks."""
         self._wait(seconds)
-
-    def health(self, who: Who, wait_s: float = 3.0) -> dict[str, int | None] | None:
-        """The node's account of itself, by field name; None when it does not come."""
-        self._line.write(self._speech.say(schema.QUERY, who.address, codec.encode(schema.QUERY, [schema.QUERY_HEALTH])))
-        for said in self._heard(wait_s):
-            if said.kind == schema.HEALTH:
-                return said.values
-        return None
 
     def _heard(self, wait_s: float) -> Iterator[Said]:
         end = self._now() + wait_s

@@ -1,7 +1,7 @@
 """A board's MicroPython prompt and its files through mpremote's transport: the one module that knows mpremote.
 
-mpremote has no documented stable interface, so what is used of it is here: `SerialTransport` with `enter_raw_repl`, `exec`,
-`eval`, and `fs_listdir`, `fs_stat`, `fs_readfile`, `fs_writefile`, `fs_rmfile`, `fs_rmdir`, `fs_mkdir`, `fs_hashfile`.
+mpremote has no documented stable interface, so what is used of it is here: `SerialTransport` with `enter_raw_repl`, `exit_raw_repl`, `exec`,
+and `fs_listdir`, `fs_stat`, `fs_exists`, `fs_isdir`, `fs_readfile`, `fs_writefile`, `fs_rmfile`, `fs_rmdir`, `fs_hashfile`.
 
 A wired node takes no Ctrl-C while it runs. So the chip is reset by its line, as esptool resets it, and interrupted while
 it starts; in the end it is reset again and goes on as a node. While its lamp has no node it is lit, as in any reset.
@@ -12,18 +12,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from felinar.care.errors import CareError, LineLost
-from felinar.care.line import check, explain, patient
+from felinar.care.line import alive, check, explain, patient
 from felinar.flash import urls
 from felinar.flash.prove import BAUD
 
 _START_S = 15.0
 _PRESS_S = 0.05
+_ANSWER_S = 5.0
 _RESET_S = 0.1
 _DOG_MS = 3_600_000
 """A node that was interrupted late has a watchdog of a minute running, which can't be stopped and which nobody feeds at the
@@ -69,14 +71,17 @@ def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterato
         raise _why(device, baud, error) from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise explain(device, error) from error
+    transport.serial.timeout = _ANSWER_S  # mpremote itself would wait for ever
     board = Board(device, transport)
     try:
         board.stop()
         yield board
-    except TransportError as error:
+    except (TransportError, struct.error, SyntaxError, UnicodeDecodeError) as error:  # what it makes of half an answer
+        if not alive(device, transport.serial):
+            raise LineLost(device) from error
         raise CareError(
-            f"The board at {device} does not answer as MicroPython does: {_last(str(error))}.",
-            "Tap RESET and try again.",
+            f"The board at {device} stopped answering as MicroPython does: {_last(str(error))}.",
+            "Is its supply well? Tap RESET and try again.",
         ) from error
     except OSError as error:
         if _is_loss(error) or error.errno is None:  # pySerial's own have none
@@ -208,10 +213,6 @@ class Board:
             else:
                 self.transport.fs_rmfile(path)
 
-    def make_folder(self, path: str) -> None:
-        with self._told(path):
-            self.transport.fs_mkdir(path)
-
     @contextmanager
     def _told(self, path: str) -> Iterator[None]:
         from mpremote.transport import TransportExecError
@@ -219,7 +220,8 @@ class Board:
         words = {2: "There is no {} on the board.", 17: "{} exists on the board already.", 28: "The board has no room for {}.",
                  39: "The folder {} is not empty.", 20: "{} is no folder."}  # fmt: skip
         try:
-            yield
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
         except TransportExecError as error:
             if "ENOTEMPTY" in error.error_output or "OSError: 39" in error.error_output:
                 raise CareError(words[39].format(path), "Remove what is in it first.") from error

@@ -10,6 +10,7 @@ import tty
 from typing import Any
 
 from felinar.care.errors import CareError, LineLost
+from felinar.care.line import alive
 from felinar.care.prompt import at_prompt
 from felinar.flash.prove import BAUD
 
@@ -52,7 +53,7 @@ def _join(port: Any, device: str) -> None:
                 port.write(typed)
             if waiting := port.in_waiting:
                 os.write(sys.stdout.fileno(), port.read(waiting))
-            elif getattr(port, "_thread", None) is not None and not port._thread.is_alive():
+            elif not alive(device, port):
                 raise LineLost(device)
     except OSError as error:
         raise LineLost(device) from error
