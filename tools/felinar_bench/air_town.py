@@ -77,6 +77,8 @@ class Host:
         """Unix time at which a command was answered with success, by its id."""
         self.joined: list[tuple[float, int]] = []
         """(unix time, address) of new sessions."""
+        self.heard_at: dict[Identity, float] = {}
+        """Unix time at which a kept message was first told."""
         self.kept = 0
         """Reports that frames have told, repeats counted."""
         self.counts: Counter[str] = Counter()
@@ -174,8 +176,9 @@ class Host:
                 self.joined.append((self.now().unix, fact.node))
         elif isinstance(fact, OrderAnswered) and fact.code == schema.RESULT_APPLIED:
             self.answers.setdefault(fact.id, fact.heard)
-        elif isinstance(fact, Kept) and fact.kind == schema.REPORT:
-            self.kept += 1
+        elif isinstance(fact, Kept):
+            self.heard_at.setdefault((fact.node, fact.boot, fact.seq), fact.heard)
+            self.kept += fact.kind == schema.REPORT
 
     def _pump(self, number: int) -> None:
         station = self.stations[number]
