@@ -33,7 +33,7 @@ class Modem:
     something to tell; neither waits.
 
     `radio` is a driver that was started, `lora` what is common to its kind, as `drivers.lora` has it (`airtime_us`, `RX`, `BAD`,
-    `TX_DONE`, `DriverError`); `send(data)` sends the content of a serial frame; `us()` is the bridge's time. `broken` says that
+    `TX_DONE`, `DriverError`, `TIMEOUT`); `send(data)` sends the content of a serial frame; `us()` is the bridge's time. `broken` says that
     the radio has to be started anew; then call `listen`. `least` bytes a frame must have.
     """
 
@@ -161,6 +161,17 @@ class Modem:
         if active:
             self._done(active[1], _FAULT, active[0])
 
+    def _transmit(self, data: bytes, at: int) -> bool:
+        """Whether it goes out; not when the bridge had other things to do, and its time has passed."""
+        lora = self._lora
+        try:
+            self._radio.transmit(data, at)
+            return True
+        except lora.DriverError as error:
+            if error.reason != lora.TIMEOUT:
+                raise
+            return False
+
     def _radio_step(self) -> None:
         radio = self._radio
         lora = self._lora
@@ -198,7 +209,7 @@ class Modem:
             else:
                 self._active = at, id, airtime
                 radio.configure(hz, sf, dbm)
-                if radio.transmit(data, at) is False:  # a machine that had other things to do
+                if not self._transmit(data, at):
                     self._active = None
                     self.late += 1
                     self._done(id, _TOO_LATE, at)

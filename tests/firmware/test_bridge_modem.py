@@ -23,6 +23,7 @@ class Radio:
 
     RX, TX_DONE, BAD, CAD = 1, 2, 3, 4
     DriverError = DriverError
+    TIMEOUT = module("drivers").TIMEOUT
 
     def __init__(self) -> None:
         self.buffer = bytearray(255)
@@ -31,6 +32,7 @@ class Radio:
         self.config: tuple[int, int, int] | None = None
         self.listening = False
         self.fails = False
+        self.slow = False
         self.deaf_to_end = False
 
     def configure(self, hz: int, sf: int, dbm: int) -> None:
@@ -44,7 +46,9 @@ class Radio:
 
     def transmit(self, data: bytes, at: int) -> None:
         if self.fails:
-            raise DriverError(3)
+            raise DriverError(6)
+        if self.slow:
+            raise DriverError(self.TIMEOUT)
         self.listening = False
         assert self.config
         self.on_air.append((at, self.config[0], self.config[1], bytes(data)))
@@ -166,6 +170,19 @@ def test_a_radio_that_fails_is_told_and_started_anew(bridge: Bridge) -> None:
     bridge.run(500)
     assert [(values[0], values[1]) for values in bridge.of(core.TX_DONE)] == [(1, 3), (2, 3)]
     assert bridge.modem.broken
+
+
+def test_a_radio_that_was_handed_its_frame_too_late_goes_on(bridge: Bridge) -> None:
+    bridge.radio.slow = True
+    bridge.send(1, 100_000)
+    bridge.run(200)
+    assert [(values[0], values[1]) for values in bridge.of(core.TX_DONE)] == [(1, 1)]
+    assert not bridge.modem.broken
+    assert bridge.radio.listening
+    bridge.radio.slow = False
+    bridge.send(2, 100_000)
+    bridge.run(200)
+    assert [(values[0], values[1]) for values in bridge.of(core.TX_DONE)] == [(1, 1), (2, 0)]
 
 
 def test_the_duty_cycle_is_kept_whoever_asks_for_more(bridge: Bridge) -> None:

@@ -24,7 +24,8 @@ from felinar.errors import LinkError
 
 RX, TX_DONE, BAD = 1, 2, 3
 """What `poll` tells, as in drivers.lora."""
-DriverError = LinkError
+TIMEOUT, FAULT = 3, 6
+"""Reasons of a RadioError, as in drivers: it was too late for a transmission, anything else."""
 LEAST_BYTES = 5
 """Of a frame, both ways: the library takes shorter ones for none of its own."""
 MOST_DBM = 20
@@ -50,8 +51,15 @@ def airtime_us(n: int, sf: int) -> int:
     return airtime(sf, n)
 
 
-class Late(Exception):
-    """The time at which to send has passed: nothing was sent."""
+class RadioError(LinkError):
+    """The radio is not there, or does not do what it is told; `reason` TIMEOUT: the time at which to send has passed."""
+
+    def __init__(self, sentence: str, remedy: str = "", *, reason: int = FAULT) -> None:
+        super().__init__(sentence, remedy)
+        self.reason = reason
+
+
+DriverError = RadioError
 
 
 class Chip(RFM9x):  # type: ignore[misc]
@@ -139,7 +147,7 @@ class Chip(RFM9x):  # type: ignore[misc]
         while (left := self.at_ns - self._pins.now_ns()) > 0:
             self._pins.sleep(0 if left < _SPIN_NS else (left - _SPIN_NS) / 1e9)
         if -left > _LATE_NS:
-            raise Late
+            raise RadioError("A frame was not sent, as its time had passed.", reason=TIMEOUT)
         self._write_u8(_OP_MODE, _TX_MODE)
 
     def tx_done(self) -> bool:
@@ -159,7 +167,7 @@ class Chip(RFM9x):  # type: ignore[misc]
 
 
 class Radio:
-    """A driver as `felinar_air.modem.Modem` wants it; what fails raises LinkError. One thread at a time.
+    """A driver as `felinar_air.modem.Modem` wants it; what fails raises RadioError. One thread at a time.
 
     Counters: `lost` frames that nobody had asked for in time, `missed` interrupts that did not come, `resets` of a radio that was
     deaf or in another mode than it was put into.
@@ -209,11 +217,11 @@ class Radio:
         self._do(chip.listen)
         self._listening = True
 
-    def transmit(self, data: bytes, at: int) -> bool:
-        """Send at a moment of the bridge's time, and wait for the end; False when it is too late for it."""
+    def transmit(self, data: bytes, at: int) -> None:
+        """Send at a moment of the bridge's time, and wait for the end. RadioError, TIMEOUT when it is too late for it."""
         chip, tuned = self._there(), self._tuned
         if tuned is None or not LEAST_BYTES <= len(data) <= 255:
-            raise LinkError(f"The radio {self._name} can't send {len(data)} bytes.")
+            raise RadioError(f"The radio {self._name} can't send {len(data)} bytes.")
         self._stop()
         now = self._pins.now_ns()
         chip.at_ns = now + after(at, now // 1000 & US) * 1000 - _AHEAD_NS
@@ -222,15 +230,12 @@ class Radio:
             sent = self._do(
                 lambda: chip.send(data[4:], destination=data[0], node=data[1], identifier=data[2], flags=data[3])
             )
-        except Late:
-            return False
         finally:
             self.missed += chip.missed
             chip.missed = 0
         if not sent:
-            raise LinkError(f"The radio {self._name} does not end a transmission.", "Is its supply strong enough?")
+            raise RadioError(f"The radio {self._name} does not end a transmission.", "Is its supply strong enough?")
         self._events.append((TX_DONE, chip.done_ns // 1000 & US))
-        return True
 
     @property
     def pending(self) -> bool:
@@ -306,14 +311,14 @@ class Radio:
 
     def _there(self) -> Chip:
         if self._chip is None:
-            raise LinkError(f"The radio {self._name} was not started.")
+            raise RadioError(f"The radio {self._name} was not started.")
         return self._chip
 
     def _do(self, work: Callable[[], Any]) -> Any:
         try:
             return work()
         except (OSError, RuntimeError, AssertionError, ValueError) as error:
-            raise LinkError(
+            raise RadioError(
                 f"The radio {self._name} does not answer as an RFM9x does: {str(error).rstrip('. ') or type(error).__name__}.",
                 "Is SPI on (raspi-config), does the HAT sit well, and do cs and reset fit it?",
             ) from error
