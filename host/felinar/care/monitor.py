@@ -27,7 +27,8 @@ from felinar.flash.prove import BAUD
 from felinar.keys.interface import KeyStoreError
 
 HEALTH_S = 30.0
-PING_S = 2.0
+PING_S = 5.0
+"""A bridge falls silent ten seconds after the last one."""
 _PLAUSIBLE = 1_767_225_600  # 2026-01-01: the clock of this host has been set
 _READ_S = 0.2
 _PROMPT = "\x12"  # Ctrl-R
