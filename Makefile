@@ -7,6 +7,7 @@ TYPINGS := typings/.ready
 DEMO_SECONDS ?= 0
 FUZZ_SECONDS ?= 60
 SOAK_DAYS ?= 31
+SOAK_SECONDS ?= 600
 TEST_ARGS ?=
 PORT ?=
 BOARD_TEST_ARGS ?=
@@ -40,8 +41,8 @@ test: $(READY) ## run every test
 board-test: $(READY) ## run vectors and drivers on a board at PORT=/dev/ttyUSB0; without PORT on a virtual one
 	@$(BIN)/python -m felinar_board_test $(if $(PORT),"$(PORT)") $(BOARD_TEST_ARGS)
 
-soak: $(READY) ## let a node live for a month; SOAK_DAYS=365 for a year
-	SOAK_DAYS=$(SOAK_DAYS) $(BIN)/python -m pytest -n0 --timeout=0 tests/soak
+soak: $(READY) ## let a node live for a month, then streets on the air; SOAK_DAYS=365 for a year, SOAK_SECONDS=3600 of streets
+	SOAK_DAYS=$(SOAK_DAYS) SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -n0 --timeout=0 tests/soak
 
 fuzz: $(READY) ## look for bytes that break the wire; FUZZ_SECONDS=600 takes longer
 	$(BIN)/python -m felinar_fuzz --seconds $(FUZZ_SECONDS)
