@@ -28,9 +28,9 @@ def _last_words(error):
         except Exception:
             pass  # a reset releases the relay, and that lights the lamp
     try:
-        from node import health, past
+        from node import past
 
-        wait = past.crashed(health.Store(), error)
+        wait = past.crashed(error)
     except Exception:
         pass
     time.sleep(wait)

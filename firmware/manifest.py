@@ -60,6 +60,7 @@ package(
         "levels.py",
         "lighting.py",
         "line.py",
+        "orders.py",
         "outbox.py",
         "past.py",
         "period.py",

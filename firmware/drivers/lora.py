@@ -72,9 +72,7 @@ class Radio:
         self._on = False  # to listen when nothing else is to be done
         self._hz = self._sf = self._dbm = 0
         self._until = 0
-        self._total = self._count = (
-            0  # frames that the chip has had since it listens, and had when the last one was told
-        )
+        self._total = self._count = 0  # frames that the chip has had since it listens, and had when one was told
         self._quiet = b.ticks_ms()
         self._tried = False
         self._hit = False
@@ -160,8 +158,7 @@ class Radio:
         if wait < 0:
             self._resume()
             raise DriverError(TIMEOUT)
-        if wait > 300:
-            sleep_us(wait - 200)
+        sleep_us(max(0, wait - 200))
         while ticks_diff(at_us, ticks_us()) > 0:
             pass
         self._send()
@@ -198,16 +195,14 @@ class Radio:
             if self._line():
                 # More has come before the flags were cleared: there will be no edge.
                 self._edge(None)
-            what = event[0]
-            if what in (RX, BAD):
+            if event[0] & 1:  # RX, BAD
                 # Frames that have come since the last one was told are overwritten.
                 more = (self._total - self._count & 255) - 1
                 self._count = self._total
                 if 0 < more < 100:
                     self.lost += more
-            elif what == CAD:
+            else:  # TX_DONE, CAD
                 self._hit = event[1]
-            if what in (TX_DONE, CAD):
                 self._state = _IDLE
                 self._resume()
         return event

@@ -44,7 +44,7 @@ class Microphone:
         self._dead = 0
         self._open = False
         self._meter = b.meter()
-        self._buffer = array("i", bytes(4 * _PIECE))
+        self._buffer = bytearray(4 * _PIECE)
         self._at = self._end = 0
         self._result = array("f", (0, 0, 0))
         self._level = array("f", (0,))

@@ -95,6 +95,9 @@ class App:
             from node import radio as way
         else:
             from node import uplink as way
+        # What is long is loaded and made while there is room in one piece.
+        for sensor in self.sensors:
+            sensor.open()
         self.line, self.uplink = way.open(self)
 
     # Kept messages
@@ -261,17 +264,6 @@ class App:
         for sensor in self.sensors:
             sensor.begin(up)
 
-    def _typed(self, text: str) -> None:
-        from node import console
-
-        try:
-            for line in console.answer(self, text):
-                self.line.write(b"\r\n" + line.encode())
-        except Exception as error:
-            self.line.write(repr(error).encode())
-        self.line.write(b"\r\n")
-        let_go()
-
     def _turn(self) -> None:
         """Close a period that is over."""
         up = self.clock.up()
@@ -302,7 +294,9 @@ class App:
         if health.safe and up >= _DAY and not self._stop_at:
             self.set_safe(0)
         if self._stop_at and up >= self._stop_at:
-            self._restart()
+            from node import past
+
+            past.restart(self, *self._stop)
         # A flash that fails is no reason to go on restarting: in safe mode it no longer counts.
         if max(self._ill.values()) < _ILL and (self.failed < _ILL or health.safe):
             health.feed()
@@ -312,16 +306,6 @@ class App:
 
             past.calm()
             let_go()
-
-    def _restart(self) -> None:
-        self.set_period(0)
-        cause, safe = self._stop
-        if self.health.safe and not safe:
-            self.event(schema.EVENT_SAFE_MODE, 0)
-        from node import past
-
-        past.announce(cause, safe)
-        machine.reset()
 
     async def _tick(self) -> None:
         while True:
@@ -354,22 +338,18 @@ class App:
                     self.event(schema.EVENT_CRASH, ill[name])
                     from node import past
 
-                    self.event(schema.EVENT_CRASH, past.note(self.health.store, error))
+                    self.event(schema.EVENT_CRASH, past.note(error))
                     let_go()
                 except Exception:  # the crash may have been in what tells of it
                     self.refused += 1
             await asyncio.sleep(1 << min(ill[name], 9))
 
     async def run(self) -> None:
-        health = self.health
         asyncio.get_event_loop().set_exception_handler(self._unseen)
-        self.event(schema.EVENT_BOOT, health.reset)
-        if health.crashes:
-            self.event(schema.EVENT_CRASH, health.crashes)
-        if health.place:
-            self.event(schema.EVENT_CRASH, health.place)
-        if health.safe:
-            self.event(schema.EVENT_SAFE_MODE, 1)
+        from node import past
+
+        past.tell(self)
+        let_go()
         self._tell()
         if self.config.bad:
             self.event(schema.EVENT_BAD_CONFIG, len(self.config.bad))

@@ -2,7 +2,7 @@
 
 import micropython
 
-from node import lamp
+from node import lamp, past
 
 
 def _status(app, words):
@@ -17,7 +17,7 @@ def _status(app, words):
         app.dropped,
     )
     yield "heap %d low %d stack %d" % (app.heap(), app.heap_low, micropython.stack_use())
-    yield health.store.text().decode()
+    yield past.last().decode()
 
 
 def _read(app, words):

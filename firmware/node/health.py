@@ -5,7 +5,6 @@ import machine
 from micropython import const
 
 _TIMEOUT_MS = const(60000)
-_TEXT = const(200)
 
 
 class Store:
@@ -28,17 +27,6 @@ class Store:
             self._nvs.commit()
         except OSError:
             pass
-
-    def text(self, new=None) -> bytes:
-        """The newest lines of the last crash; with `new`, keep those."""
-        text = bytearray(_TEXT)
-        try:
-            if new:
-                self._nvs.set_blob("crash", new)
-                self._nvs.commit()
-            return bytes(text[: self._nvs.get_blob("crash", text)])
-        except OSError:
-            return b""
 
 
 class Health:

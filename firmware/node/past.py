@@ -6,6 +6,7 @@ import sys
 import time
 from binascii import crc32
 
+import esp32
 import machine
 from felinar_wire import schema
 from micropython import const
@@ -48,28 +49,57 @@ def place(text: bytes) -> int:
     return ~(crc32(text[: text.find(b"\n")]) & 0x7FFF)
 
 
-def note(store, error) -> int:
+def last(new=None) -> bytes:
+    """The newest lines of the last crash, as NVS keeps them; with `new`, keep those."""
+    nvs = esp32.NVS("felinar")
+    text = bytearray(_TEXT)
+    try:
+        if new:
+            nvs.set_blob("crash", new)
+            nvs.commit()
+        return bytes(text[: nvs.get_blob("crash", text)])
+    except OSError:
+        return b""
+
+
+def note(error) -> int:
     """Keep the newest lines of a traceback; returns their `place`."""
     out = io.StringIO()
     sys.print_exception(error, out)  # pyright: ignore[reportArgumentType]
     text = out.getvalue()[-_TEXT:].encode()  # pyright: ignore[reportAttributeAccessIssue]
-    store.text(text)
+    last(text)
     return place(text)
 
 
-def crashed(store, error) -> int:
+def crashed(error) -> int:
     """Leave word of what ended the node for the next boot; returns how long to wait before that, in s."""
     words = _load() or [0] * 9
     _count(words, time.ticks_ms() < _EARLY_MS)  # pyright: ignore[reportOperatorIssue]
     words[_WHY] = schema.RESET_PANIC
     _save(words)
-    note(store, error)
+    note(error)
     return 50 if words[_ROW] > 2 else 5
 
 
-def announce(cause: int, safe: int) -> None:
-    """Say why a reset is about to come, and whether into safe mode; crashes before it no longer count."""
+def tell(app) -> None:
+    """Keep the EVENTs of a start."""
+    health = app.health
+    app.event(schema.EVENT_BOOT, health.reset)
+    if health.crashes:
+        app.event(schema.EVENT_CRASH, health.crashes)
+    if health.place:
+        app.event(schema.EVENT_CRASH, health.place)
+    if health.safe:
+        app.event(schema.EVENT_SAFE_MODE, 1)
+
+
+def restart(app, cause: int, safe: int) -> None:
+    """Reset, with word of why and whether into safe mode; crashes before it no longer count."""
+    app.set_period(0)
+    if app.health.safe and not safe:
+        app.event(schema.EVENT_SAFE_MODE, 0)
     _save([cause, 0, safe] + [0] * 6)
+    machine.reset()
 
 
 def calm() -> None:
@@ -107,7 +137,7 @@ def begin(store, last_boot: int) -> tuple:
         reset = words[_WHY]
     where = None
     if words[_WHY] == schema.RESET_PANIC:
-        where = place(store.text())
+        where = place(last())
     elif reset in (schema.RESET_PANIC, schema.RESET_WATCHDOG):
         _count(words, now - words[_START] < _EARLY_S)
     recent = [word & 1 for word in words[_CRASHES:] if word and 0 <= now - (word >> 1) < _HOUR]

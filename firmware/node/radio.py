@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from time import ticks_add, ticks_diff, ticks_ms, ticks_us
+from time import ticks_add, ticks_diff, ticks_us
 
 import machine
 from drivers import TIMEOUT, DriverError, lora
@@ -14,10 +14,10 @@ from micropython import const
 from node import board as boards
 from node.radio_link import JOIN, Link
 
-_DBM = const(14)
+_DBM = const(14)  # what EN 300 220-2 allows and both chips can do
 _AHEAD = const(150)  # ms before a slot in which its frame is made
 _CHECK = const(10)  # ms before it in which the channel is looked at for the last time
-_READY = const(10000)  # us that the radio needs to be ready
+_READY = const(10)  # ms that the radio needs to be ready
 _REST = const(10000)  # ms between looks at everything
 _TEND = const(10000)
 _LEAST = const(40)  # bytes; a slot in which no report fits is left
@@ -30,34 +30,24 @@ class Radio:
     def __init__(self, app) -> None:
         about = boards.parse(boards.find("board.json"))["radio"]  # type: ignore[index]
         name = about["chip"][:5] + "x"  # one driver a family
-        self._radio = getattr(__import__("drivers." + name), name).open(app.board, about)
-        self._app = app
-        self._dbm = min(_DBM, self._radio.MOST)
-        self._time = self._tended = self._stepped = 0
-        self._then = ticks_ms()
+        radio = self._radio = getattr(__import__("drivers." + name), name).open(app.board, about)
+        self.wake = radio.flag.set  # something may be due earlier
+        self._clock = app.clock
+        self._tended = self._stepped = 0
         self._sending = 0  # until then a frame is on the air
         self._turned = -1  # interval of the last own slot that was looked at
-        self._ledger = None
         self.bad = 0  # frames with a wrong CRC
         self.wish = [0, 0, 0]
         self._heard: list = []  # (frame, when it began, RSSI)
         self.counts: dict = {}
         self.access = Access(app.config.address, os.urandom, self.counts)
+        self._ledger = Ledger(BANDS[band(self.access.frame.uplink)][2])  # all uplinks are in one sub-band
         self.link = Link(app, self, machine.unique_id())
 
     def now(self) -> int:
         """Milliseconds that neither step nor wrap."""
-        now = ticks_ms()
-        self._time += ticks_diff(now, self._then)
-        self._then = now
-        return self._time
-
-    def write(self, data: bytes) -> None:
-        """Nobody sits at this line."""
-
-    def wake(self) -> None:
-        """Something has changed that may be due earlier."""
-        self._radio.flag.set()
+        clock = self._clock
+        return clock.up() * 1000 + clock._up_ms
 
     async def run(self) -> None:
         """For ever; a radio that fails is started again and again."""
@@ -74,8 +64,13 @@ class Radio:
 
     def _tune(self) -> None:
         self._sending = 0
-        self._radio.configure(DOWNLINK * 1000, self.access.frame.sf, self._dbm)
-        self._radio.listen()
+        self._channel(DOWNLINK).listen()
+
+    def _channel(self, khz: int = 0):
+        """The radio, set to a channel; to the bridge's uplink unless told."""
+        frame = self.access.frame
+        self._radio.configure((khz or frame.uplink) * 1000, frame.sf, _DBM)
+        return self._radio
 
     def _collect(self) -> None:
         """Fetch what the radio has to tell; frames wait in `_heard`, as to read them takes time."""
@@ -109,7 +104,7 @@ class Radio:
             count(self.counts, "radio")
             self._tune()
         if link.reply:
-            self._send(link.reply.pop(0), ticks_add(ticks_us(), _READY))
+            self._send(link.reply.pop(0))
             return
         if now - self._stepped >= 1000:
             self._stepped = now
@@ -161,7 +156,7 @@ class Radio:
         self._collect()
         if not self.access.clear(self.now(), self._radio.hearing()):
             return
-        if self._send(data, ticks_add(ticks_us(), (at - self.now()) * 1000)):
+        if self._send(data, at - self.now()):
             self.access.sent(n, what)
 
     async def _contend(self, i: int, now: int) -> None:
@@ -172,30 +167,24 @@ class Radio:
             return
         radio = self._radio
         if access.clear(now, radio.irq):
-            frame = access.frame
-            radio.configure(frame.uplink * 1000, frame.sf, self._dbm)
+            self._channel()
             if await radio.cad():
                 self._tune()
-            elif self._send(data, ticks_add(ticks_us(), _READY)):
+            elif self._send(data):
                 self.link.asked(i, self.now())
                 return
         now = self.now()
         self.wish[i] = access.again(now) if i == JOIN else access.contend(now, len(data))
 
-    def _send(self, data: bytes, at_us) -> bool:
-        """Begin to send at a tick; False, and counted, when that is too late or the duty cycle forbids it."""
-        frame = self.access.frame
-        if not self._ledger:
-            self._ledger = Ledger(BANDS[band(frame.uplink)][2])
-        air = air_ms(frame.sf, len(data))
+    def _send(self, data: bytes, ms: int = _READY) -> bool:
+        """Begin to send in so many ms; False, and counted, when that is too late or the duty cycle forbids it."""
+        air = air_ms(self.access.frame.sf, len(data))
         if not self._ledger.take(self.now(), air):
             count(self.counts, "duty")
             self._tune()
             return False
-        radio = self._radio
-        radio.configure(frame.uplink * 1000, frame.sf, self._dbm)
         try:
-            radio.transmit(data, at_us)
+            self._channel().transmit(data, ticks_add(ticks_us(), ms * 1000))
         except DriverError as error:
             if error.reason != TIMEOUT:
                 raise

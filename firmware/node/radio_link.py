@@ -3,6 +3,7 @@
 # What a session or a group was begun for is there; messages of ours have no other values than their tables say.
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
 
+import gc
 import os
 import sys
 
@@ -15,7 +16,7 @@ from felinar_wire.session import count
 from micropython import const
 
 from node import lamp as modes
-from node.uplink import Uplink
+from node.orders import Orders
 
 JOIN = 0  # reasons to contend
 EVENT = 1
@@ -24,11 +25,12 @@ TIME = 2
 # Events that do not wait for the own slot.
 _FIRST = schema.EVENT_RELAY_FAILURE
 _LAST = schema.EVENT_CONFIG_ROLLED_BACK
-_SEALED = (schema.BATCH, schema.REPORT, schema.EVENT, schema.HEALTH, schema.HELLO, schema.LAMP_SET, schema.SCHEDULE)
 _PEEK = const(24)
 _OLD = const(3)  # reports that ride along with a new one
 _MANY = const(8)  # reports that are missing; then as many as fit
-_MOST = const(15)
+_WHOLE = const(40)  # bytes of a frame with one report, about
+_ROW = const(13)  # and of each more
+_ROOM = const(5000)  # bytes of heap that each more takes while the frame is made, twice what a chip needs
 _EVENT_MS = const(8000)  # until an alarm is repeated, doubling
 _EVENT_MOST_MS = const(300000)
 _TIME_MS = const(21600000)  # between questions for the time
@@ -40,16 +42,14 @@ _RSSI = const(22)  # place in a report
 _NEVER = const(0x3FFFFFFFFFFF)
 
 
-class Link(Uplink):
+class Link(Orders):
     """The node's end of its session. `radio` says when; its `wish` is set here. `reply` goes out at once.
 
     Without a root key in NVS (felinar/key) the node listens and says nothing.
     """
 
-    _challenge = None  # type: ignore[assignment]  # is for wired lines
-
     def __init__(self, app, radio, uid: bytes) -> None:
-        super().__init__(app, None, uid)
+        super().__init__(app, uid)
         self._radio = radio
         self._nvs = esp32.NVS("felinar")
         self._root = self._blob("key", 16)
@@ -60,14 +60,12 @@ class Link(Uplink):
         self._clock = Clock()
         self._newest = None  # (seq, body) of the newest report, while it is pending
         self._base = None  # (seq, values) of the newest report of this boot whose acknowledgement was verified
-        self._turns = 0
+        self._turn = 2  # which of reports, those of an earlier boot and events went out last
         self._wait = _EVENT_MS
         self._time_at = 0
         self._asked_at = 0
         self._acted: list = []  # ids of group commands
         self._before = None  # the order that an "on" without proof has replaced
-        for kind in _SEALED:
-            schema.crc(kind)  # while there is room: what they are made of is long
         self.reply: list = []
         self.due = _NEVER  # when `step` has something to look at
 
@@ -178,59 +176,33 @@ class Link(Uplink):
         if new and boot == self._app.boot and 0 <= new[0] - base < 32 and bitmap >> new[0] - base & 1:
             self._newest = None
 
-    # Joining
+    # Joining, loaded when it is time
 
     def _request(self) -> bytes:
         if not self._join or self._join[2]:
-            from felinar_wire import join
+            from node import joining
 
-            address = self._app.config.address
-            store = self._app.health.store
-            counter = join.reserve(lambda: store.get("join"), lambda value: store.set("join", value))
-            request = join.request(self._root, address, counter, schema.VERSION, self._app.boot)
-            self._join = (counter, request, 0)
-            _let_go()
+            try:
+                joining.request(self)
+            finally:
+                _let_go()
         return self._join[1]
 
     def _accept(self, data: bytes) -> None:
         if not self._join or not self._join[2]:
             raise WireError("kind")
-        from felinar_wire import join
+        from node import joining
 
-        app = self._app
-        radio = self._radio
-        counter, _, asked = self._join
         try:
-            session, host, slot, slot_map, key = join.accept(
-                data, self._root, app.config.address, counter, schema.crc, radio.counts
-            )
+            joining.accept(self, data)
         finally:
             _let_go()
-        now = radio.now()
-        n = host // tesla.INTERVAL
-        self._join = None
-        self._session = session
-        self._clock.exchange(host, asked, now)
-        chain = tesla.Chain(tesla.anchor(n), key)
-        if self._group:
-            self._group.chain = chain
-        else:
-            self._group = tesla.Group(chain, radio.counts, os.urandom)
-            self._regroup()
-        radio.access.joined(slot, slot_map, n, now)
-        radio.wish[JOIN] = 0
+        now = self._radio.now()
+        self._radio.wish[JOIN] = 0
         self.heard = True
-        self._heard_at = app.clock.up()
+        self._heard_at = self._app.clock.up()
         self._set_clock(now)
         self._alarm()
-
-    def _regroup(self) -> None:
-        zones = self._zones
-        group = self._group
-        for i in range(0, len(zones) - 17, 18):
-            address = zones[i] << 8 | zones[i + 1]
-            group.zones[address] = zones[i + 2 : i + 18]
-            group.last.setdefault(address, 0)
 
     def _set_clock(self, now: int) -> None:
         time, bound = self._clock.now(now)
@@ -296,29 +268,14 @@ class Link(Uplink):
 
     def _rekey(self, payload: bytes) -> None:
         id = payload[0] << 8 | payload[1]
-        if self._known(id):
-            return
-        code = schema.RESULT_INVALID
-        address = payload[2:4]
-        if len(payload) == 20:
-            code = schema.RESULT_APPLIED
-            try:
-                if address == b"\0\0":
-                    self._root = payload[4:]
-                    self._nvs.set_blob("key", self._root)
-                else:
-                    zones = b"".join([z for z in self._each_zone() if z[:2] != address][-3:]) + payload[2:]
-                    self._zones = zones
-                    self._nvs.set_blob("zones", zones)
-                    if self._group:
-                        self._regroup()
-                self._nvs.commit()
-            except OSError:
-                code = schema.RESULT_REFUSED
-        self._answer(id, code)
+        if not self._known(id):
+            from node import joining
 
-    def _each_zone(self) -> list:
-        return [self._zones[i : i + 18] for i in range(0, len(self._zones), 18)]
+            try:
+                code = joining.rekey(self, payload)
+            finally:
+                _let_go()
+            self._answer(id, code)
 
     def frame(self, limit: int):
         """(frame, what it acknowledges to) for the own slot, (b"", None) when there is nothing to say."""
@@ -326,33 +283,52 @@ class Link(Uplink):
         mine = app.boot
         if not self._session or not app.outbox.pending:
             return b"", None
-        items = app.outbox.peek(_PEEK)
+        gc.collect()
+        most = min((limit - _WHOLE) // _ROW, _MANY, gc.mem_free() // _ROOM)
+        items = app.outbox.peek(most + _OLD + _IDS)
         reports = [item for item in items if item[0] == schema.REPORT]
         events = [item for item in items if item[0] == schema.EVENT]
         own = [item for item in reports if item[1] == mine]
         old = [item for item in reports if item[1] != mine]
         if self._newest and not (own and own[-1][2] == self._newest[0]):
             own.append((schema.REPORT, mine, self._newest[0], self._newest[1]))
-        # Each kind has its turn, so that none waits for ever.
-        choices = [some for some in (own, old, events) if some]
-        if not choices:
+        # Each kind has its turn, as one frame holds one kind; but reports that wait for the third time go first.
+        kinds = (own, old, events)
+        turn = self._turn
+        for _ in kinds:
+            turn = (turn + 1) % 3
+            if kinds[turn]:
+                break
+        else:
             return b"", None
-        some = choices[self._turns % len(choices)]
-        self._turns += 1
+        if len(own) > 2:
+            turn = 0
+        self._turn = turn
+        some = kinds[turn]
         boot = some[0][1]
         try:
             if some is events:
                 return self._event_frame(events[0]), (boot, [events[0][2]], None)
             if some is old:
-                some = [item for item in old if item[1] == boot][:_MOST]
+                some = [item for item in old if item[1] == boot][: most + 1]
             else:
-                some = some[:-1][: _OLD if len(some) < _MANY else _MOST] + some[-1:]
+                some = some[:-1][: min(most, _OLD) if len(some) < _MANY else most] + some[-1:]
             rows = [(item[2], codec.decode(schema.REPORT, item[3])) for item in some]
+            items = reports = events = own = old = kinds = some = None  # to make room
             session = self._session
             if boot == mine:
                 session.sent = max(session.sent, 4 * rows[-1][0] - 1)
             expect = kept.expected(session.sent + 1)
-            kind, payload, seqs = compose(rows, self._base if boot == mine else None, limit, boot, mine, expect)
+            base = self._base if boot == mine else None
+            while True:
+                try:
+                    kind, payload, seqs = compose(rows, base, limit, boot, mine, expect)
+                    break
+                except MemoryError:
+                    if len(rows) < 2:
+                        raise
+                    count(self._radio.counts, "memory")
+                    rows = rows[: (len(rows) - 1) // 2] + rows[-1:]
             row = rows[-1]
             return session.seal(kind, payload), (boot, seqs, row if row[0] in seqs else None)
         except WireError as error:
@@ -440,6 +416,7 @@ def _pressing(body: bytes) -> bool:
 
 
 def _let_go() -> None:
-    """Joins are rare."""
-    sys.modules.pop("felinar_wire.join", None)
-    delattr(sys.modules["felinar_wire"], "join")
+    """What joins need takes no memory until the next one."""
+    for package, name in (("node", "joining"), ("felinar_wire", "join")):
+        if sys.modules.pop(package + "." + name, None):
+            delattr(sys.modules[package], name)

@@ -1,9 +1,10 @@
 """Reads what is fitted: each sensor in a task of its own, restarted with growing patience when it fails."""
 
 import asyncio
+import gc
 from time import ticks_diff
 
-from drivers import RANGE, DriverError
+from drivers import FAULT, RANGE, DriverError
 from felinar_wire import schema
 from micropython import const
 
@@ -41,6 +42,14 @@ class Sensor:
         self._due = 0  # uptime by which the driver must have come back
         self.errors = 0
         self.value: dict = {}
+
+    def open(self) -> None:
+        """Load the driver and what it needs. What fails is tried again, and told, when sampling begins."""
+        name = self._entry["driver"]
+        try:
+            self._device = self._device or getattr(__import__("drivers." + name), name).open(self._board, self._entry)
+        except Exception:
+            gc.collect()
 
     def begin(self, up: int, wait_s: int = 0) -> None:
         """Start sampling, after a while."""
@@ -97,10 +106,10 @@ class Sensor:
 
     async def _sample(self) -> None:
         """From start to the second failure in a row."""
+        self.open()
         device = self._device
-        if device is None:
-            name = "drivers." + self._entry["driver"]
-            device = self._device = getattr(__import__(name), self._entry["driver"]).open(self._board, self._entry)
+        if not device:
+            raise DriverError(FAULT)
         self._extend(0)
         await device.start()
         if hasattr(device, "levels"):

@@ -230,7 +230,7 @@ def test_in_the_driver_the_buffer_goes_to_the_meter_and_nowhere_else() -> None:
             if is_buffer:
                 uses.append(ast.unparse(node))
     allowed = (
-        "self._buffer = array('i', bytes(4 * _PIECE))",
+        "self._buffer = bytearray(4 * _PIECE)",
         "buffer = self._buffer",
         "meter.feed(buffer, self._at, self._end)",
         "self._i2s.readinto(buffer)",

@@ -31,6 +31,7 @@ FOR_A_MOMENT = frozenset(
     (
         "node.config",
         "node.console",
+        "node.joining",
         "node.past",
         "node.prove",
         "node.ram",
@@ -46,7 +47,7 @@ lets go of, so that they take no heap; and `node.ram`, for boards without an out
 
 RADIO_ONLY = frozenset(("node.radio",))
 """What a node imports where its line is a radio."""
-WIRE_ONLY = frozenset(("node.console", "node.line", "node.prove", "felinar_wire.serial"))
+WIRE_ONLY = frozenset(("node.console", "node.line", "node.prove", "node.uplink", "felinar_wire.serial"))
 """What a node imports for its wired line, which a node with a radio has not."""
 
 
