@@ -9,8 +9,13 @@ from __future__ import annotations
 import runpy
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from serial import rfc2217
+
+PATIENCE_S = 20.0
+"""For the far end's first words, in place of 3 s: a busy machine needs it."""
 
 
 def _set_timeout(port: rfc2217.Serial, seconds: float | None) -> None:
@@ -25,7 +30,17 @@ def _wait(option: rfc2217.TelnetSubnegotiation, timeout: float = 3) -> None:
         time.sleep(0.0005)
 
 
+def _patient(find: Callable[[Any, str], tuple[str, int]]) -> Callable[[Any, str], tuple[str, int]]:
+    def from_url(port: Any, url: str) -> tuple[str, int]:
+        found = find(port, url)
+        port._network_timeout = PATIENCE_S
+        return found
+
+    return from_url
+
+
 def main() -> None:
+    rfc2217.Serial.from_url = _patient(rfc2217.Serial.from_url)
     rfc2217.Serial.timeout = property(lambda port: port._timeout, _set_timeout)
     rfc2217.TelnetSubnegotiation.wait = _wait
     tool = sys.argv[1]

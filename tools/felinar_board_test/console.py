@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,9 +98,14 @@ class Console:
         try:
             self._link = SerialTransport(device, BAUD, timeout=_READ_S)
         except (TransportError, OSError, ValueError) as error:
-            why = str(error.__context__ or error).strip().splitlines()[0]
+            if self.port.remote:
+                sentence = f"Nobody answers at {device}, or another program is connected to it."
+                raise BoardTestError(sentence, "Start what serves it, and check host and port.") from error
+            if not os.access(device, os.R_OK | os.W_OK):
+                remedy = "Add the user to the port's group (usually dialout) and log in again."
+                raise BoardTestError(f"This user may not open {device}.", remedy) from error
             raise BoardTestError(
-                f"The port {device} can't be opened: {why}.", "Plug the board in, or see who holds the port."
+                f"The port {device} can't be opened ({error}).", "Unplug the board and plug it in again."
             ) from error
 
     # Stopping and starting

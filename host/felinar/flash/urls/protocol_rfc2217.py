@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from serial import rfc2217
 
+_AGREE_S = 10.0
+
 
 class Serial(rfc2217.Serial):  # type: ignore[misc]
     """A port at the far end of a network."""
+
+    def from_url(self, url: str) -> tuple[str, int]:
+        """Host and port; the far end, which may be busy, has 10 s to agree, not 3, unless the URL says otherwise."""
+        found: tuple[str, int] = super().from_url(url)
+        if "timeout=" not in url:
+            self._network_timeout = _AGREE_S
+        return found
 
     @property
     def timeout(self) -> float | None:
