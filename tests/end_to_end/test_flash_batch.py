@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from felinar.config import Config
 from felinar.keys.place import open_keys
 from felinar.provision import command
 from felinar_sim.vboard import VirtualBoard
@@ -47,7 +48,7 @@ def test_killed_in_the_write_and_resumed(tmp_path: Path, monkeypatch: pytest.Mon
         os.kill(batch.pid, signal.SIGKILL)
         batch.communicate()
         assert set(given.values()) == {1, 2}
-        with command.opened(tmp_path / "data") as books:
+        with command.opened(Config(data_dir=str(tmp_path / "data"))) as books:
             assert books.keys.nodes() == []
             waiting = {a: books.keys.pending_key(a, holder) for a, holder in books.keys.pending()}
         assert set(waiting) == {1, 2}

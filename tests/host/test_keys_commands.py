@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from felinar.config import Config
 from felinar.errors import FelinarError
 from felinar.keys import KeyStoreError, SessionState, carry, commands
 from felinar.keys.place import open_keys
@@ -48,7 +49,7 @@ def laptop(tmp_path: Path) -> dict[int, bytes]:
     """Three poles: one done, one whose board has not proved its key, one that waits; a node without a plan."""
     folder = tmp_path / "laptop"
     open_keys(folder, create=True).close()
-    with provision.opened(folder) as books:
+    with provision.opened(Config(data_dir=str(folder))) as books:
         books.merge(entries(3))
         keys = {}
         for number in (1, 2):
@@ -73,7 +74,7 @@ def test_keys_are_listed_while_a_batch_flashes_and_a_daemon_runs(
     run: Run, laptop: dict[int, bytes], tmp_path: Path
 ) -> None:
     daemon = open_keys(tmp_path / "laptop", role="sessions")
-    with provision.opened(tmp_path / "laptop") as books:
+    with provision.opened(Config(data_dir=str(tmp_path / "laptop"))) as books:
         assert listed(run) == {1: "active", 2: "pending", 9: "active"}
         assert "is pending" in run("show", 2).output
         with pytest.raises(KeyStoreError, match="Another command works with the key store"):
@@ -129,7 +130,7 @@ def test_to_another_machine_and_back(run: Run, laptop: dict[int, bytes], tmp_pat
     }
     ledger.close()
     # The board that is not done goes on at the other machine, with its identity and key.
-    with provision.opened(tmp_path / "host") as books:
+    with provision.opened(Config(data_dir=str(tmp_path / "host"))) as books:
         taken, key = books.take(mac(2))
         assert (taken.record.address, key) == (2, laptop[2])
 
@@ -147,7 +148,7 @@ def test_what_was_handed_over_is_forgotten(run: Run, laptop: dict[int, bytes], t
     store = open_keys(tmp_path / "laptop")
     assert store.root(9) == new
     store.close()
-    with provision.opened(tmp_path / "laptop") as books:
+    with provision.opened(Config(data_dir=str(tmp_path / "laptop"))) as books:
         assert books.take(mac(1))[0].done  # its identity stays taken
     with pytest.raises(KeyStoreError, match="nothing was removed"):
         run("forget", file, *phrase, "--yes")
@@ -176,7 +177,7 @@ def test_an_identity_that_another_board_has_there(run: Run, laptop: dict[int, by
     file, phrase = tmp_path / "x.keys", ("--passphrase-file", tmp_path / "phrase")
     run("export", file, 1, *phrase)
     open_keys(tmp_path / "host", create=True).close()
-    with provision.opened(tmp_path / "host") as books:
+    with provision.opened(Config(data_dir=str(tmp_path / "host"))) as books:
         books.merge(entries(1))
         books.take(mac(7))
     with pytest.raises(FelinarError, match=r"Pole B-0001 \(node 1\) is not the same in this ledger"):
@@ -255,7 +256,10 @@ def test_revoke(run: Run, laptop: dict[int, bytes], tmp_path: Path) -> None:
         run("revoke", 77, "--yes")
     with pytest.raises(FelinarError, match="no pole 'B-99'"):
         run("revoke", "B-99", "--yes")
-    with provision.opened(tmp_path / "laptop") as books, pytest.raises(FelinarError, match="its key was revoked"):
+    with (
+        provision.opened(Config(data_dir=str(tmp_path / "laptop"))) as books,
+        pytest.raises(FelinarError, match="its key was revoked"),
+    ):
         books.take(mac(1))
 
 

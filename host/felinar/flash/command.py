@@ -24,7 +24,7 @@ from felinar.flash.catalogue import FlashError, told
 from felinar.flash.progress import STAGES, Progress
 from felinar.flash.writer import SPEEDS
 from felinar.keys.interface import KeyStore, KeyStoreError
-from felinar.keys.place import open_keys
+from felinar.keys.place import keys_folder, open_keys
 
 if TYPE_CHECKING:
     from felinar.flash.chip import Chip
@@ -111,7 +111,7 @@ def _flash(settings: Config, order: Order, screen: _Screen) -> steps.Report:
     loaded = firmwares.load(order.firmware or firmwares.Cache().find(board, screen.say))
     speeds = tuple(speed for speed in SPEEDS if order.baud is None or speed < order.baud)
     try:
-        keys = open_keys(settings.directory, create=True)
+        keys = open_keys(keys_folder(settings), create=True)
     except KeyStoreError as error:
         raise FlashError("key-store", error.sentence, error.remedy) from error
     try:

@@ -17,7 +17,7 @@ from felinar.cities import city
 from felinar.config import Config
 from felinar.errors import ConfigError
 from felinar.flash.writer import SPEEDS
-from felinar.keys.place import open_keys
+from felinar.keys.place import keys_folder, open_keys
 from felinar.provision import labels, screen
 from felinar.provision import plan as plans
 from felinar.provision.batch import Batch, label_of
@@ -55,11 +55,11 @@ def example() -> None:
 
 
 @contextmanager
-def opened(data_dir: Path, *, create: bool = False) -> Iterator[Books]:
-    """Ledger and key store of a data directory. Raises ProvisionError, KeyStoreError."""
-    keys = open_keys(data_dir, create=create)
+def opened(settings: Config, *, create: bool = False) -> Iterator[Books]:
+    """Ledger and key store of a configuration. Raises ProvisionError, KeyStoreError."""
+    keys = open_keys(keys_folder(settings), create=create)
     try:
-        ledger = Ledger(data_dir / FILE)
+        ledger = Ledger(settings.directory / FILE)
     except BaseException:
         keys.close()
         raise
@@ -88,7 +88,7 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
         lamp=order.lamp,
         speeds=SPEEDS if order.baud is None else (order.baud, *(speed for speed in SPEEDS if speed < order.baud)),
     )
-    with opened(settings.directory, create=True) as books:
+    with opened(settings, create=True) as books:
         merged = books.merge(entries) if entries is not None else None
         poles = [entry.pole for entry in entries] if entries is not None else None
         if order.pole is not None:
@@ -188,7 +188,7 @@ def status(settings: Config, *, json: bool = False, poles: Sequence[str] | None 
 
 def free(settings: Config, pole: str) -> None:
     """Take a pole's identity from its board, so that the next one gets it."""
-    with opened(settings.directory) as books:
+    with opened(settings) as books:
         record = books.free(pole)
     sys.stdout.write(f"Pole {record.entry.pole} (node {record.address}) waits for the next board.\n")
 
