@@ -1,6 +1,7 @@
 """The process that esptool runs in (python -m felinar.flash.worker): it prints, exits and has one logger for all.
 
-esptool is used as it comes: its scripting interface (`esptool.cmds`), and a logger of ours set by `log.set_logger`.
+esptool is used as it comes, nothing in it is replaced: its scripting interface (`esptool.cmds`), a logger of ours set by
+`log.set_logger`, and a class of ours derived from its loader.
 
 It is asked on its standard input and answers on its standard output, in messages of four bytes of length and MessagePack:
 first of all it connects and answers `chip`; then `write` (segments) is answered by `part` as it goes on, `speed` when a
@@ -76,6 +77,21 @@ class _Log(TemplateLogger):  # type: ignore[misc]
         pass
 
 
+class _Quick:
+    """Sends as esptool's loaders do (SLIP, RFC 1055). Theirs writes each packet out as hex even for a trace that is off: 2 s a board."""
+
+    _port: Any
+
+    def write(self, packet: bytes) -> None:
+        self._port.write(b"\xc0" + packet.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0")
+
+
+def _quick(esp: Any) -> Any:
+    """The same loader, of a class of ours above its own: esptool itself stays as it is."""
+    esp.__class__ = type(f"Quick{type(esp).__name__}", (_Quick, type(esp)), {})
+    return esp
+
+
 class _Failed(Exception):
     """`code` is one of the catalogue's."""
 
@@ -121,7 +137,7 @@ class Loader:
         if self._locked():
             return
         try:
-            self._esp = cmds.run_stub(self._esp)
+            self._esp = _quick(cmds.run_stub(self._esp))
             cmds.attach_flash(self._esp)
         except (FatalError, SerialException, OSError) as error:
             raise _Failed("connection-lost" if _lost(error) else "stub", str(error)) from error
