@@ -537,7 +537,7 @@ class Board:
     # Waiting
 
     def _wait(self, frame: Frame, now: int) -> Answer | None:
-        """WAIT: a = uptime to wait for (-1 for ever), b = sources that end it sooner."""
+        """WAIT: a = uptime to wait for (-1 for ever), b = sources that end it sooner, arg 1: there is room for a script."""
         if self._ready(frame.b, now):
             return self._woken(frame)
         until = None if frame.a < 0 else self._world(frame.a)
@@ -596,7 +596,10 @@ class Board:
         data = self.console.fetch() if frame.b & _CONSOLE else b""
         # An interrupt throws the data away.
         hits = self.pins.take_hits() if frame.b & _IRQ and not self.console.interrupted else b""
-        return Answer(len(hits), data + hits)
+        script = b""
+        if frame.arg and self._hasty is not None and any(pin in hits for _, pin in self._watched):
+            script = self._hasty.foresee()
+        return Answer(len(hits) | len(script) << 6, data + hits + script)
 
     # Handlers
 

@@ -13,7 +13,7 @@ The board's MicroPython writes *requests* and reads *answers*, little-endian:
 | answer, 24 bytes | |
 |---|---|
 | uptime | i64: µs since the boot |
-| status | u16: 0, or an error number; of WAIT how many bytes at the end of its data are pins whose handlers are due |
+| status | u16: 0, or an error number; of WAIT how many bytes of its data are pins whose handlers are due, and times 64 how many behind them a script (`spi.Hasty.foresee`) |
 | flags | u16: what has input waiting (`Source`), whether Ctrl-C came, which of the pins that HELLO named are low until the board does something, whether it does by deselecting the SPI chip (`IDLE`: no) |
 | length | u32: bytes of data behind the header |
 | free | i64: uptime until which nothing else happens in the world, so that the board may wait until then by itself |

@@ -41,6 +41,13 @@ class Hasty(SpiPart, Protocol):
     def idle(self) -> bool:
         """Whether nothing will happen when it is deselected now."""
 
+    def foresee(self) -> bytes:
+        """What a host that has been interrupted may be told in advance, in the order in which it will ask; empty: nothing.
+
+        Pairs of what is clocked in and what comes out, but for a command that only clears flags, which stands alone, is sent all the
+        same, and leaves both outputs low. Only the last one may be read in pieces. A host that does anything else drops the rest.
+        """
+
 
 class SpiBuses:
     """The buses of a board by the prefix of their pins ("radio": radio_sck, radio_mosi, radio_miso)."""

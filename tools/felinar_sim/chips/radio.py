@@ -165,6 +165,10 @@ class LoraRadio(Chip):
         """See `spi.Hasty`."""
         return True
 
+    def foresee(self) -> bytes:
+        """See `spi.Hasty`."""
+        return b""
+
     def busy_level(self, now_us: int) -> int:
         """The BUSY line."""
         return 1 if self._alive and (self.busy_stuck or self._busy(now_us)) else 0

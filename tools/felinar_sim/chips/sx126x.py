@@ -124,6 +124,31 @@ class Sx126x(LoraRadio):
         given = self._in
         return not given or (not self._ignored and given[0] in _READS and (given[0] != 0 or len(given) < 7))
 
+    def foresee(self) -> bytes:
+        """A frame has been received: statistics, flags, their clearing, where it is, how strong it was, and the frame."""
+        flags = self._irq
+        if self.mode != RX or not flags & _RX_DONE or not self._alive or self._held or self.busy_stuck:
+            return b""
+        before = bytes([self._status_byte()]) * 2
+        after = bytes([self.mode << 4 | 2]) * 2
+        size, place = self._got
+        pairs = (
+            (0x10, before + b"".join((n & 0xFFFF).to_bytes(2, "big") for n in self._stats)),
+            (0x12, before + flags.to_bytes(2, "big")),
+            (0x02, b""),
+            (0x13, after + bytes(self._got)),
+            (0x14, after + bytes(self._status)),
+        )
+        out = bytearray()
+        for op, reply in pairs:
+            out += (
+                bytes((op, *flags.to_bytes(2, "big")))
+                if op == 2
+                else bytes((op, 0, 0, 0, 0)) + reply[:5].ljust(5, b"\0")
+            )
+        out += bytes((0x1E, place, 0))
+        return bytes(out + bytes(self.buffer[(place + i) & 255] for i in range(size)))
+
     def _select(self, selected: bool, now_us: int) -> None:
         if selected:
             self._in.clear()

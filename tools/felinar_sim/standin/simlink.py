@@ -16,6 +16,7 @@ _IRQ_TAKE = const(14)
 _CONSOLE_IN = const(1)
 _IRQ = const(128)
 _INTERRUPT = const(256)
+_BOTH_LOW = const(1536)
 _IDLE = const(2048)
 
 _POLLED = const(30)  # I2S and UARTs: their models are asked whether they have something
@@ -56,9 +57,13 @@ ended_at = 0  # cost at that moment
 begun = 0  # a pin and 1 that has gone low
 begun_at = 0
 
+script = b""  # what an SPI chip will say next: see `foresee` in felinar_sim/spi.py
+at = 0  # how far that has come
+unseen = False  # the transfer under way is one of these: its chip select need not be told
+
 ring = bytearray(
-    292
-)  # console bytes already fetched: 260 are the chip's ring, pins whose handlers are due may follow them
+    600
+)  # console bytes already fetched (260 are the chip's ring), then pins whose handlers are due and a script
 ring_at = 0
 ring_end = 0
 taken = 0  # console bytes read by the program since the last request
@@ -69,7 +74,8 @@ irqs = {}  # pin number: (handler, pin)
 
 def defer(op, arg=0, a=0, b=0, data=None):
     """A request that needs no answer and goes out with the next one; the simulator carries them out in order, at their moments."""
-    global sent, taken, free, used
+    global sent, taken, free, used, script
+    script = b""
     if ended or begun:
         _edges()
     at = used
@@ -100,8 +106,11 @@ def defer(op, arg=0, a=0, b=0, data=None):
 
 def choose(pin, level):
     """A chip on SPI is selected or let go: that goes with what comes next."""
-    global begun, begun_at, ended, ended_at, free
+    global begun, begun_at, ended, ended_at, free, unseen
     if level:
+        if unseen:
+            unseen = False
+            return
         if begun or ended:
             _edges()
         ended = pin + 1
@@ -129,6 +138,51 @@ def chosen():
         word |= begun << 32 | cost - begun_at << 40
         begun = 0
     return word
+
+
+def foreseen(out, into, us):
+    """Whether the script has this transfer next; what comes back is in `into` then."""
+    global at, begun, unseen, cost
+    n = len(out)
+    if script[at : at + n] != out or real:
+        return False
+    at += n
+    if into is not None:
+        into[:] = script[at : at + n]
+        at += n
+    begun = 0
+    unseen = True
+    cost += us
+    return True
+
+
+def foreseen_more(into, us):
+    """The same of what is read in the transfer under way; it is the last."""
+    global at, cost, script
+    n = len(into)
+    if not unseen or at + n > len(script):
+        return False
+    into[:] = script[at : at + n]
+    at += n
+    if at == len(script):
+        script = b""
+    cost += us
+    return True
+
+
+def foreseen_write(out):
+    """Whether the script has this command next, which is sent all the same: the script goes on, with both pins low."""
+    n = len(out)
+    return script[at : at + n] == out
+
+
+def go_on(rest, n):
+    """After such a command."""
+    global script, at, free, flags
+    script = rest
+    at += n
+    free = 1
+    flags |= _IDLE | _BOTH_LOW
 
 
 def _edges():
@@ -247,7 +301,7 @@ def wait(until, sources):
 
     Returns whether a source may have something.
     """
-    global ring_at, ring_end, cost, busy
+    global ring_at, ring_end, cost, busy, script, at
     hits = b""
     for t in timers:
         if until < 0 or t.due < until:
@@ -259,10 +313,14 @@ def wait(until, sources):
             return False
     elif ring_at == ring_end:
         ring_at = ring_end = 0
-        n = ask(_WAIT, 0, until, sources, None, ring)
-        ring_end = got - n
+        n = ask(_WAIT, 1, until, sources, None, ring)
+        ring_end = got
         if n:
-            hits = ring[ring_end:got]
+            at = got - (n >> 6)
+            script = bytes(ring[at:got])
+            ring_end = at - (n & 63)
+            hits = ring[ring_end:at]
+            at = 0
     else:
         n = ask(_WAIT, 0, until, sources & ~_CONSOLE_IN, None, _hits)
         if n:

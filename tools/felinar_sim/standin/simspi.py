@@ -6,6 +6,7 @@ from micropython import const
 _SPI_SETUP = const(36)
 _SPI_TRANSFER = const(37)
 _SPI_WRITE = const(38)
+_READ_BUFFER = const(0x1E)  # what reads on in the same transfer
 _CALL_US = const(20)  # the driver's own time for a transfer
 _HEAR = const(128)  # what comes back is wanted
 _SAME = const(64)  # one byte is sent again and again
@@ -37,12 +38,29 @@ class SPI:
 
     def write(self, buf):
         buf = simlink.raw(buf)
+        n = len(buf)
+        script = simlink.script
+        goes_on = False
+        if simlink.at < len(script):
+            if script[simlink.at] == _READ_BUFFER and simlink.foreseen(buf, None, self._us(n)):
+                return
+            goes_on = simlink.foreseen_write(buf)
         if not simlink.real:
-            simlink.spend(_CALL_US + 8_000_000 * len(buf) // self._hz)
+            simlink.spend(self._us(n))
         simlink.defer(_SPI_WRITE, self._id, simlink.chosen(), 0, buf)
+        if goes_on:
+            simlink.go_on(script, n)
+
+    def _us(self, n):
+        return _CALL_US + 8_000_000 * n // self._hz
 
     def readinto(self, buf, write=0):
-        simlink.ask(_SPI_TRANSFER, self._id | _HEAR | _SAME, write | simlink.chosen(), len(buf), None, buf)
+        n = len(buf)
+        if simlink.unseen:
+            if simlink.foreseen_more(buf, self._us(n)):
+                return
+            raise OSError(5)  # a driver that reads more than there is
+        simlink.ask(_SPI_TRANSFER, self._id | _HEAR | _SAME, write | simlink.chosen(), n, None, buf)
 
     def read(self, nbytes, write=0):
         buf = bytearray(nbytes)
@@ -52,4 +70,7 @@ class SPI:
     def write_readinto(self, write_buf, read_buf):
         if len(write_buf) != len(read_buf):
             raise ValueError("buffers must be the same length")
-        simlink.ask(_SPI_TRANSFER, self._id | _HEAR, simlink.chosen(), 0, simlink.raw(write_buf), read_buf)
+        out = simlink.raw(write_buf)
+        if simlink.script and simlink.foreseen(out, read_buf, self._us(len(out))):
+            return
+        simlink.ask(_SPI_TRANSFER, self._id | _HEAR, simlink.chosen(), 0, out, read_buf)
