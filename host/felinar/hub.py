@@ -126,7 +126,7 @@ class Hub:
         self.bus.publish("link", self.link_view(link))
 
     def _hello(self, link: Way, hello: Hello) -> None:
-        self._store.note_hello(hello, self._clock.now().unix)
+        noted = self._store.note_hello(hello, self._clock.now().unix)
         known = self._uid.setdefault(hello.node, hello.uid)
         if known != hello.uid:
             self._uid[hello.node] = hello.uid
@@ -144,6 +144,8 @@ class Hub:
         self._said_mismatch[hello.node] = words
         if hello.new or self._route.get(hello.node) is not link:
             self._take_route(hello.node, link)
+            # A board that nobody knew is told once the store has it.
+            noted.add_done_callback(lambda done: self._from_store(self._publish_node, hello.node))
 
     def _take_route(self, node: int, link: Way) -> None:
         self._route[node] = link

@@ -148,6 +148,20 @@ def in_town(bridges: int) -> Callable[[Callable[[Town], Awaitable[None]]], Calla
 
 
 @in_town(1)
+async def test_a_lamp_that_nobody_knew_is_told_to_who_listens(town: Town) -> None:
+    listener = town.hub.bus.join()
+    lamp = town.lamp(1)
+    await town.until(lambda: lamp.joins)
+    await town.run(1)
+    told = []
+    async for event in listener.events(0.001):
+        if event is None:
+            break
+        told += [json.loads(event[1])["node"]] if event[0] == "node" else []
+    assert told == [1]
+
+
+@in_town(1)
 async def test_an_order_waits_for_a_bridge_that_is_gone(town: Town) -> None:
     lamp = town.lamp(1)
     await town.until(lambda: lamp.joins)
