@@ -32,7 +32,7 @@ $(TYPINGS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target typings 'micropython-esp32-stubs>=1.29,<1.30'
 	@touch $@
 
-demo: $(READY) ## three simulated lamps and the daemon, live; DEMO_SECONDS=60 ends by itself
+demo: $(READY) ## a simulated street, radio lamps with their bridge and wired ones, and the daemon, live; DEMO_SECONDS=90 ends by itself
 	@$(BIN)/python -m felinar_demo --seconds $(DEMO_SECONDS)
 
 test: $(READY) ## run every test
