@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import threading
@@ -27,7 +28,7 @@ START_S = 30.0
 """How long lines may take until they are live."""
 REPORT_S = 150.0
 """How long the last lamp may take until its first report is stored; on the air it joins first and waits for its slot."""
-DRAIN_S = 60.0
+DRAIN_S = 90.0
 """How long the books may take to agree: a wired lamp repeats, and a beacon acknowledges, within that time."""
 
 cli = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -54,9 +55,11 @@ def _stored(client: Client, town: Town) -> list[Identity]:
     return found
 
 
-def _pending(client: Client, nodes: range) -> int:
-    """What waits in the outboxes, asked now."""
-    return sum(client.health(node).values["pending"] or 0 for node in nodes)
+def _ask(client: Client, nodes: range, waiting: dict[int, int]) -> None:
+    """Enter what waits in each outbox, asked now; a lamp that does not answer in time keeps what it said before."""
+    for node in nodes:
+        with contextlib.suppress(FelinarError):
+            waiting[node] = client.health(node).values["pending"] or 0
 
 
 def _reported(client: Client) -> set[int]:
@@ -69,25 +72,26 @@ def _settle(client: Client, town: Town) -> Account:
     orders = [client.config(node, api.ConfigOrder(report_s=0)) for node in town.addresses]
     for order in orders:
         wait_until(lambda id=order.id: not client.command(id).open, 30)  # type: ignore[misc]
-    waiting = overdue = 0
+    waiting: dict[int, int] = {}
 
     def agree() -> bool:
-        nonlocal waiting, overdue
-        try:
-            overdue = _pending(client, town.wired)
-            if overdue:
-                return False
-            waiting = _pending(client, town.on_air)
-        except FelinarError:
+        """What is not stored waits on the air, in the outboxes of all."""
+        _ask(client, town.wired, waiting)
+        if any(waiting.get(node, 1) for node in town.wired):
             return False
-        return waiting == len(set(town.appended()) - set(_stored(client, town)))
+        missing = set(town.appended()) - set(_stored(client, town))
+        wrong = [node for node in town.on_air if waiting.get(node) != sum(one[0] == node for one in missing)]
+        for node in wrong:
+            _ask(client, range(node, node + 1), waiting)
+        return not wrong
 
     if not wait_until(agree, DRAIN_S, 1.0):
         _err.print("the books do not agree", style="red", highlight=False)
+    overdue = sum(waiting.get(node, 0) for node in town.wired)
     # Times that the nodes told themselves; one that the host inferred may fall on a neighbour's second.
     times = [(r.node, r.time) for r in client.readings() if r.time_source == "node"]
     return settle(
-        len(town), town.appended(), _stored(client, town), waiting + overdue, overdue, len(times) - len(set(times)),
+        len(town), town.appended(), _stored(client, town), sum(waiting.values()), overdue, len(times) - len(set(times)),
         len(_reported(client)), client.commands(limit=100),
     )  # fmt: skip
 
