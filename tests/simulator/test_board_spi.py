@@ -112,3 +112,46 @@ def test_an_interrupt_ends_a_wait_at_its_moment(start: Start) -> None:
     pins = chip.pins
     clock.at(clock.now_us + 333_333, lambda: pins.put("radio_irq", 1, clock.now_us))
     assert [int(t) for t in bench.run(1)[0].strip("[]").split(",")] == [pytest.approx(333_333, abs=20)]
+
+
+class Seer(Echo):
+    """Is deselected without effect, interrupts, and tells in advance what it will say."""
+
+    SELECTED = frozenset(("radio_cs",))
+    OUTPUTS = frozenset(("radio_irq",))
+    TOLD = b"\x10\0" + b"\x55\xaa" + b"\x02\x07" + b"\x13\0" + b"\x66\xbb" + b"\x1e\0" + b"frame"
+
+    def idle(self) -> bool:
+        return False
+
+    def foresee(self) -> bytes:
+        return self.TOLD
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize("between", ["", "ask(b'\\x77\\0')\n"])
+def test_what_a_chip_foresees_is_not_asked(start: Start, between: str) -> None:
+    program = SPI % 8_000_000 + (
+        "hits = []\np = Pin(5, Pin.IN)\np.irq(lambda pin: hits.append(1), Pin.IRQ_RISING)\nb = bytearray(2)\nout = []\n"
+        "def ask(what):\n    cs(0)\n    s.write_readinto(what, b)\n    cs(1)\n    out.append(bytes(b))\n"
+        "def tell(what, n):\n    cs(0)\n    s.write(what)\n    if n:\n        out.append(s.read(n))\n    cs(1)\n"
+        "import machine\nwhile not hits:\n    machine.lightsleep(50)\n"
+        f"ask(b'\\x10\\0')\ntell(b'\\x02\\x07', 0)\nout.append(p())\n{between}ask(b'\\x13\\0')\ntell(b'\\x1e\\0', 5)\n"
+        "tell(b'end', 0)\nask(b'\\x10\\0')\nout.append(p())\nfor one in out:\n    print(one)"
+    )
+    chip = Seer()
+    bench = start(program, parts=[({"bus": "radio"}, chip)], boot_ms=100)
+    clock = bench.board.clock
+    assert chip.pins is not None
+    pins = chip.pins
+    clock.at(clock.now_us + 333_333, lambda: pins.put("radio_irq", 1, clock.now_us))
+    lines = bench.run(1)
+    if between:  # who does anything else is answered by the chip from there on
+        assert lines == [
+            r"b'U\xaa'", "0", r"b'x\x01'", r"b'\x14\x01'", r"b'\x01\x01\x01\x01\x01'", r"b'\x11\x01'", "1",
+        ]  # fmt: skip
+        assert bytes(chip.got) == b"\x02\x07" + b"\x77\0" + b"\x13\0" + b"\x1e\0" + bytes(5) + b"end" + b"\x10\0"
+    else:
+        assert lines == [r"b'U\xaa'", "0", r"b'f\xbb'", "b'frame'", r"b'\x11\x01'", "1"]
+        assert bytes(chip.got) == b"\x02\x07" + b"end" + b"\x10\0"
+    assert not chip.selected

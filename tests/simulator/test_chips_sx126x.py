@@ -175,6 +175,33 @@ def test_continuous_reception_goes_on_and_keeps_frames_one_behind_the_other(host
         assert host.model.received == n + 1
 
 
+def test_what_it_foresees_is_what_it_says(host: Host) -> None:
+    host.do(b"\x08\x03\xff\x00\x02\x00\x00\x00\x00")
+    host.do(b"\x82\xff\xff\xff")
+    assert host.model.foresee() == b"", "nothing has been received"
+    for n in range(3):
+        data = bytes(range(n, n + 31 - n))
+        host.run_ms(5)
+        host.model.deliver(data, -100.5, -7.25, host.now_us + 150_000, n != 1)
+        host.run_ms(151)
+        told = host.model.foresee()
+        at = 0
+        for op in (0x10, 0x12):
+            assert told[at : at + 10] == bytes((op, 0, 0, 0, 0)) + host.transfer(told[at : at + 5])
+            at += 10
+        clear = told[at : at + 3]
+        assert clear[0] == 2
+        host.transfer(clear)
+        assert not host.irq and not host.busy
+        at += 3
+        for op in (0x13, 0x14):
+            assert told[at : at + 10] == bytes((op, 0, 0, 0, 0)) + host.transfer(told[at : at + 5])
+            at += 10
+        assert told[at : at + 3] + data == told[at:]
+        assert host.transfer(told[at : at + 3], bytes(len(data)))[3:] == data
+        assert host.model.foresee() == b"", "its flags are cleared"
+
+
 def test_single_reception_ends_by_itself(host: Host) -> None:
     host.do(b"\x82\x00\x00\x00")
     host.run_ms(1)
