@@ -9,16 +9,13 @@ from felinar_wire.errors import WireError
 from felinar_wire.session import count
 from felinar_wire.tesla import acknowledged
 
-from felinar_air.plan import ACKED, BRIDGES, CYCLE, GUARD, INTERVAL, TURN, Superframe, air_ms, spread
+from felinar_air.plan import ACKED, BRIDGES, CYCLE, GUARD, INTERVAL, TURN, Superframe, air_ms
 
 _SILENT = 65000  # ms without a verified beacon: the session is of no use
-_QUIET = 38000  # ms without any beacon: the bridge is given up
-_STUBBORN = 8  # JOIN_REQs before another bridge gets a chance
+_QUIET = 38000  # ms without any beacon: the bridge, or the spreading factor, is given up
+_STUBBORN = 6  # JOIN_REQs before another bridge gets a chance
 _FRESH = 25000  # ms; a beacon heard since then: somebody is there
-_DWELL = 21000  # for each spreading factor while nobody is heard
-_SPREAD = 36  # superframes over which nodes come back after a power cut of the city
-_MOVE = 12  # and after the death of a bridge
-_VAIN = 6  # the least chance of a join in a superframe is one in so many and one
+_SPREAD = 4  # superframes over which nodes come back that have lost their slots at once; their crowd is felt then
 _JOIN = 19  # bytes of a JOIN_REQ
 _REPLY = 22  # bytes of the longest answer to a command
 _FRONT = 9  # bytes of header and tag of a report
@@ -33,22 +30,19 @@ class Access:
 
     def __init__(self, address: int, random, counts, factors=(7, 9, 8, 10)) -> None:  # type: ignore[no-untyped-def]
         """`factors` are the spreading factors to look for a bridge at, first the likeliest."""
-        self.address = address
         self.counts = counts
         self.slot = -1
         self.joining = True
         self.tries = 0  # JOIN_REQs sent in vain
         self.crowd = 0  # JOIN_ACCs for others
-        self._wait = 0  # superframes since then
-        self._width = 0  # superframes over which to come back
-        self._vain = 0
+        self._wait = 0  # superframes until the next JOIN_REQ
         self.quiet = 0  # until then somebody else answers a command
         self._random = random
         self._factors = factors
         self._map = -1
         self._from = 0  # beacons up to that interval know nothing of the slot
         self._home = (0, 0)  # (spreading factor, bridge) where the slot is
-        self._other = (0, -_SILENT)  # (bridge, when): another one that was heard
+        self._other = (0, -_SILENT, 0)  # (bridge, when, RSSI): the strongest other one that was heard
         self._flight: tuple[int, object] = (0, None)  # (interval, what went out in its slot)
         self._wide = False  # the slot behind the own one is nobody's
         self._follow(factors[0], 0, 0)
@@ -57,7 +51,7 @@ class Access:
         self.frame = Superframe(sf, bridge)
         self.timed = False  # has heard a beacon
         self._off = 0  # own time - host's, by the newest beacon
-        self._since = self._heard = self._alive = now
+        self._heard = self._alive = now
         self._free = self._free_n = self._rssi = self._asked = 0
         self._held: list[tuple[int, int]] = []  # (counter, when it began) of beacons that may be verified yet
         # By verified beacons: the newest one's interval and offset, an older one's, and what they say of the drift.
@@ -70,11 +64,14 @@ class Access:
         """A beacon that nobody has verified: address - BEACONS, counter (its interval << 8 | number), when it began.
 
         As long as the clock is not set any interval that ends in the right eight bits will do. It does nothing to a node
-        in a slot (one without takes a bridge that is 6 dB stronger, while it can): slot times come from verified beacons, which are exact enough for longer than it takes to verify one.
+        in a slot: slot times come from verified beacons, which are exact enough for longer than it takes to verify one. A
+        node without a slot takes a bridge that is 6 dB stronger (`rssi` in dBm) until it has asked for one in vain.
         """
         frame = self.frame
         if bridge != frame.bridge:
-            self._other = (bridge, began)
+            other, when, strength = self._other
+            if bridge == other or rssi >= strength or began - when > _FRESH:
+                self._other = (bridge, began, rssi)
             better = self.slot < 0 and self.tries < 2 and rssi > self._rssi + 6
             if (self.timed and not better) or not 0 <= bridge < BRIDGES:
                 return
@@ -96,10 +93,11 @@ class Access:
     def _open(self, body: bytes) -> int:
         """A bit for each slot of a beacon's superframe that is nobody's, position 0 lowest."""
         out = 0
-        at = ACKED * self.frame.slots
-        for i in range(self.frame.slots):
-            if at + i >> 3 < len(body) - 21 and body[21 + (at + i >> 3)] >> (7 - (at + i & 7)) & 1:
-                out |= 1 << i
+        slots = self.frame.slots
+        at = ACKED * slots + 168  # bits in front of them
+        for i in range(at, min(at + slots, 8 * len(body))):
+            if body[i >> 3] << (i & 7) & 128:
+                out |= 1 << i - at
         return out
 
     def _offset(self, n: int) -> int:
@@ -143,8 +141,7 @@ class Access:
             return None
         if body[16] != self._map:
             self.slot = -1
-            self.joining = True
-            self._return(_SPREAD)
+            self._return()
             count(self.counts, "void")
             return None
         sent, what = self._flight
@@ -171,8 +168,11 @@ class Access:
         self._from = n
         self._flight = (0, None)
         self._wide = False
+        off = self._off
         sf, bridge = self._home = (self.frame.sf, self.frame.bridge)
         self._follow(sf, bridge, now)
+        self._off = off
+        self.timed = True  # or else the next bridge that is heard would be taken
 
     def turn(self, now: int) -> "tuple[int, int, int]":
         """(when to send, longest frame in bytes, interval to tell `sent`) of the next own slot; (0, 0, 0): none for now.
@@ -214,11 +214,10 @@ class Access:
     def _below(self, n: int) -> int:
         return int.from_bytes(self._random(3), "big") % n
 
-    def contend(self, now: int, size: int, place: int = -1) -> int:
+    def contend(self, now: int, size: int) -> int:
         """When to try a frame of `size` bytes at random times (with channel-activity detection); 0: no beacon yet.
 
-        In the present superframe's times of contention and, for nodes without a slot, in slots that are nobody's;
-        at a place of 0 to 65535 in them rather than at random.
+        In the present superframe's times of contention and, for nodes without a slot, in slots that are nobody's.
         """
         if not self.timed:
             return 0
@@ -238,7 +237,7 @@ class Access:
             if total > 4 * air:
                 break  # not all of them into the last few ms
             n += 1
-        total = self._below(total) if place < 0 else total * place >> 16
+        total = self._below(total)
         for a, room in parts:
             if total < room:
                 return n * INTERVAL + a + total + self._off
@@ -248,9 +247,8 @@ class Access:
     def join(self, now: int) -> int:
         """Call when a beacon was heard: when to send the JOIN_REQ (again), 0: not in this superframe.
 
-        Count `tries` up with each that was sent. The first goes out at once, for the lamp that is alone. When others are
-        there as well the second waits for a time that follows from the address; then chance decides, by how many others
-        were answered in the last superframe (`crowd`: count the JOIN_ACCs that are for others) and by what was in vain.
+        Count `tries` up with each that was sent. Who is alone asks in each superframe; else chance decides, by how many
+        others were there in the last one (`crowd`: count the JOIN_ACCs that are for others; a busy channel counts too).
         """
         n = self._free_n
         if n == self._asked or not self.joining:
@@ -258,32 +256,18 @@ class Access:
         self._asked = n
         crowd = self.crowd
         self.crowd = 0
-        if self.tries == 1 and crowd and not self._width:
-            self._return(_SPREAD)
-        place = -1
-        if self._width:
-            place = spread(self.address) * self._width
-            self._wait += 1
-            if self._wait <= place >> 16:
-                return 0
-            self._width = 0
-            self.tries = 2
-            place &= 0xFFFF
-        elif self.tries:
-            if self._below(1 + self._vain + crowd * air_ms(self.frame.sf, _JOIN) // 300):
-                self._vain = max(self._vain - 1, 0)
-                return 0
-            self._vain = min(self._vain + 2, _VAIN)
+        if self._wait:
+            self._wait -= 1
+            return 0
+        if self._below(1 + crowd * air_ms(self.frame.sf, _JOIN) // 600):
+            return 0
         self.slot = -1  # the host may give it to another from now on
-        return self.contend(now, _JOIN, place)
+        return self.contend(now, _JOIN)
 
     def again(self, now: int) -> int:
         """The channel was busy when the JOIN_REQ was to go out: when to try next; 0: `join` says so at a later beacon."""
-        if not self.tries:
-            self._return(_SPREAD)
-        if self._width or self._below(2):
-            return 0
-        return self.contend(now, _JOIN)
+        self.crowd += 1
+        return self._below(2) and self.contend(now, _JOIN)
 
     def step(self, now: int) -> bool:
         """Call every second or so; True: the radio is to be tuned to `frame` anew."""
@@ -291,28 +275,27 @@ class Access:
         quiet = now - self._heard
         if now - self._alive < _SILENT and quiet < _QUIET:
             return False
-        bridge, when = self._other
+        bridge, when, _ = self._other
         if (quiet > _QUIET or self.tries > _STUBBORN) and now - when < _FRESH and bridge != frame.bridge:
             self._follow(frame.sf, bridge, when)
-            self._return(_MOVE)
+            self.timed = True  # it is to be this one, whoever is heard first
+            self._return()
             return True
         if self.timed and quiet < _FRESH:
             if not self.joining:
-                self.joining = True  # somebody is there but can't prove it: the chain is out of reach
-                self._return(_SPREAD)
+                self._return()  # somebody is there but can't prove it: the chain is out of reach
             return False
-        if quiet < _QUIET or now - self._since < _DWELL:
+        if quiet < _QUIET:
             return False
         factors = self._factors
-        at = factors.index(frame.sf) + 1 if frame.sf in factors else 0
-        self._follow(factors[at % len(factors)], frame.bridge, now)
+        self._follow(factors[(factors.index(frame.sf) + 1) % len(factors)], frame.bridge, now)
         return True
 
-    def _return(self, superframes: int) -> None:
-        """Many may come with this one: join in one of so many superframes, as the address says."""
+    def _return(self) -> None:
+        """Many may come with this one."""
+        self.joining = True
         self.tries = 1
-        self._wait = self._vain = 0
-        self._width = superframes
+        self._wait = self._below(_SPREAD)
 
 
 def compose(rows: "list[tuple[int, schema.Values]]", base, limit: int, boot: int, session_boot: int, expect: int):  # type: ignore

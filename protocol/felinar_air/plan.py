@@ -104,11 +104,6 @@ class Superframe:
         return out
 
 
-def spread(address: int) -> int:
-    """0 to 65535: dense addresses, some tens to thousands, land evenly, others at random (multiplicative hash)."""
-    return address * 39979 & 0xFFFF
-
-
 class Ledger:
     """Airtime of one sender in one sub-band over any sliding hour, in pieces of a minute; it errs to the safe side."""
 

@@ -177,6 +177,7 @@ def test_two_bridges_that_hear_a_lamp_store_what_it_says_once(tmp_path: Path) ->
     # 0 and 3 are on one channel, so each frame of a lamp comes twice.
     town, host = street(tmp_path, bridges=2, lamps=2, plan=[(0, 7), (3, 7)])
     joined(town, 200)
+    town.run(120)  # until nobody has a slot of the bridge that it does not follow
     for _ in range(5):
         for lamp in town.lamps:
             lamp.report()

@@ -83,12 +83,6 @@ def test_channels_lie_in_their_sub_bands() -> None:
         plan.Superframe(7, 12)
 
 
-def test_dense_addresses_spread_evenly() -> None:
-    places = sorted(plan.spread(address) for address in range(1, 1001))
-    gaps = [b - a for a, b in itertools.pairwise(places)]
-    assert max(gaps) < 1.6 * 65536 / 1000
-
-
 def test_the_ledger_never_lets_an_hour_exceed_its_share() -> None:
     rng = random.Random(4)
     for share in (1, 10, 100):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from felinar_sim.ether import HOUR, Crystal, Ether, EtherError
+from felinar_air import plan
+from felinar_sim.ether import HOUR, SUB_BANDS, Crystal, Ether, EtherError, airtime, sub_band
 
 UP = 868100
 
@@ -119,8 +120,23 @@ def test_the_hour_that_slides_is_kept_to() -> None:
     # The first ones have left the hour; on another sub-band there is room at any time.
     ether.end(ether.begin(1, HOUR + 1_000_000, UP, 7, 14, b"", 30))
     ether.end(ether.begin(1, HOUR + 1_200_000, 869525, 7, 14, b"", 30))
-    with pytest.raises(ValueError, match="frequency"):
+    with pytest.raises(EtherError, match="frequency"):
         ether.begin(1, HOUR + 2_000_000, 868650, 7, 14, b"", 30)
+    assert ether.peak[1] == max(ether.peaks.values())
+    assert {place for _, place in ether.peaks} == {2, 4}, "each sub-band has its own account"
+
+
+def test_the_law_of_the_ether_is_its_own_and_agrees_with_the_protocols() -> None:
+    assert [(low, high, share / 1000) for low, high, share, _ in plan.BANDS] == list(SUB_BANDS)
+    for khz in range(862_900, 870_200, 10):
+        try:
+            place = plan.band(khz)
+        except ValueError:
+            with pytest.raises(EtherError):
+                sub_band(khz)
+        else:
+            assert sub_band(khz) == place
+    assert all(airtime(size, sf) == plan.airtime(sf, size) for sf in range(7, 13) for size in range(256))
 
 
 def test_a_crystal_shows_its_own_time() -> None:

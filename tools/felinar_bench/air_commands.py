@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from felinar.air.orders import GROUP_MS, GROUP_REPEATS
 from felinar_air import host, plan
 
-from felinar_bench.air_street import BASE, GROUP, RELAY_US, Bridge, Mask, Street
+from felinar_bench.air_lamp import BASE, GROUP, RELAY_US, Bridge, Mask
+from felinar_bench.air_street import Street
 
-QUICK = (180, 180, 180, 400, 1000, 2000)
-"""ms between repetitions of an "on": five in a second and a half, then less often; the rest in `SLOW`."""
-SLOW = (*QUICK, 3000)
-LASTS = 45_000
-"""ms for which a group command is repeated."""
 PROOF_US = 40_000
 """From the end of a beacon until a lamp has verified what the key in it opens, and switched."""
 
@@ -79,7 +76,7 @@ def group(street: Street, on: bool) -> tuple[np.ndarray[Any, np.dtype[np.float64
     ms = BASE + start // 1000
     priority = host.ALL if on else host.COMMAND
     for bridge in street.bridges:
-        street.push(bridge, host.Item(priority, key, GROUP, ms, ms + LASTS, SLOW))
+        street.push(bridge, host.Item(priority, key, GROUP, ms, ms + GROUP_MS, GROUP_REPEATS))
     street.run(100)
     street.ears.remove(ear)
     return when, int(np.count_nonzero(~proven)) if on else 0

@@ -10,7 +10,7 @@ from felinar_sim.ether import FLOOR_DBM, LIMIT_DB, Ether, Transmission
 from felinar_wire import codec, schema
 
 from felinar_bench import corpus
-from felinar_bench.air_street import NODE_DBM, PERIOD, place
+from felinar_bench.air_lamp import NODE_DBM, PERIOD, place
 
 OVERHEAD = 13
 """Bytes of a LoRaWAN 1.0 frame around what it carries."""

@@ -2,90 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
-import math
 import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from felinar import wire_batch
+from felinar.air.orders import REPEATS
 from felinar.keys.broadcast import Broadcast
 from felinar_air import host, node, plan
-from felinar_sim.ether import FLOOR_DBM, LIMIT_DB, Crystal, Ether, Receptions, Transmission
+from felinar_sim.ether import FLOOR_DBM, LIMIT_DB, Ether, Receptions, Transmission
 from felinar_wire import codec, frame, kept, schema, tesla
-from felinar_wire.session import Session
-from numpy.typing import NDArray
 
 from felinar_bench import corpus
-
-FIRST = 1000 * tesla.DAY
-"""The interval in which a street's time begins; a day's chain begins with it, and a slot cycle."""
-BASE = FIRST * tesla.INTERVAL
-PERIOD = 300
-"""Seconds between reports."""
-NODE_DBM = 14.0
-BRIDGE_DBM = 27.0
-TURN_US = 25_000
-"""From the end of a command to the beginning of its answer: a lamp opens, decodes, switches and seals."""
-RELAY_US = 30_000
-"""From the end of a command until the contacts have moved."""
-JOIN, ACC, COMMAND, RESULT, GROUP, EVENT, ACK = 19, 39, 23, 18, 29, 20, 23
-"""Bytes of frames that are modelled by their size."""
-KEPT = 64
-"""Intervals for which beacons are remembered."""
-
-Mask = NDArray[np.bool_]
-
-
-def place(rng: random.Random, ether: Ether, near: int, radius: float, least: float) -> tuple[float, float]:
-    """Where the next station may stand within `radius` of another so that the gain of the way, in dB, is at least that."""
-    x0, y0, gain = ether.places[near]
-    shadow = float(ether.shadow_db(len(ether.places))[near])
-    while True:
-        x, y = rng.uniform(-radius, radius), rng.uniform(-radius, radius)
-        distance = math.hypot(x, y)
-        if 1 < distance <= radius and gain - ether.way_db(distance) - shadow >= least:
-            return x0 + x, y0 + y
-
-
-class Lamp:
-    """A node: its access, its clock, its reports, and what the host holds of it."""
-
-    def __init__(self, street: Street, place: int, address: int, x: float, y: float) -> None:
-        rng = street.rng
-        self.place = place
-        self.address = address
-        self.crystal = Crystal(int(rng.gauss(0, 8000)), rng.randrange(1_000_000_000))
-        self.access = node.Access(address, rng.randbytes, street.counts, (street.sf,))
-        self.station = street.ether.station(x, y)
-        self.base: tuple[int, schema.Values] | None = None
-        self.pending: list[int] = []
-        self.made = 0
-        self.stored: set[int] = set()
-        self.known: dict[int, schema.Values] = {}
-        self.asks = 0
-        """Own time of the JOIN_REQ that is planned."""
-        self.life = 0
-        """Counts starts and joins; what was planned before one does not happen."""
-        up, down = rng.randbytes(16), rng.randbytes(16)
-        counts: dict[str, int] = {}
-        self.up = Session(self.address, up, down, schema.crc, counts)
-        self.host = Session(self.address, down, up, schema.crc, counts)
-
-
-class Bridge:
-    """A radio that transmits when it is told to and otherwise listens to its uplink channel."""
-
-    def __init__(self, street: Street, number: int, x: float, y: float) -> None:
-        self.frame = plan.Superframe(street.sf, number)
-        self.slots = host.Slots(self.frame)
-        self.down = host.Downlink(self.slots, street.counts)
-        self.station = street.ether.station(x, y, 2.0)
-        self.alive = True
-        self.due = -1
-        self.beacons: dict[int, list[tuple[int, bytes, int, Mask]]] = {}
-        """By interval: counter, body, when it began (us), who heard it."""
+from felinar_bench.air_lamp import (
+    ACC,
+    BASE,
+    BRIDGE_DBM,
+    COMMAND,
+    FIRST,
+    JOIN,
+    KEPT,
+    NODE_DBM,
+    PERIOD,
+    RELAY_US,
+    RESULT,
+    TURN_US,
+    Bridge,
+    Lamp,
+    Mask,
+    place,
+)
 
 
 class Street:
@@ -122,6 +71,7 @@ class Street:
         self.latencies: list[float] = []
         self.frames = self.copies = self.twice = self.wrong = 0
         self.at_join: list[float] = []
+        """Seconds at which a lamp was given its slot."""
         self.commands: dict[object, Callable[[int, int], None]] = {}
         self.ears: list[Callable[[int, Bridge, Any, Mask, int], None]] = []
         """Called with (when, bridge, what, who heard it, interval) at the end of group frames and beacons."""
@@ -148,6 +98,7 @@ class Street:
                 self._plan(lamp)
             else:
                 self.awake.add(lamp.place)
+                self.watch(lamp, lamp.life)
 
     def _lamp(self, near: Bridge, radius: float) -> None:
         """One more lamp; where it would hear its bridge too weakly it would be planned elsewhere, so it is put elsewhere."""
@@ -203,6 +154,12 @@ class Street:
     def _due(self, bridge: Bridge, when: int) -> None:
         if bridge.due == when:
             self._host(bridge)
+
+    def revive(self, bridge: Bridge) -> None:
+        """A bridge is there again."""
+        bridge.alive = True
+        self.ether.tune(bridge.station, bridge.frame.uplink, self.sf, self.now)
+        self._wake(bridge, self.now)
 
     def push(self, bridge: Bridge, item: host.Item) -> None:
         bridge.down.push(item)
@@ -297,6 +254,7 @@ class Street:
         for seq, values in rows:
             if values != self.values(lamp, seq) or boot != 1:
                 self.wrong += 1
+                continue
             if seq in lamp.stored:
                 self.twice += 1
                 continue
@@ -336,7 +294,7 @@ class Street:
         access = lamp.access
         if lamp.life != life:
             return
-        self._catch_up(lamp)
+        self.catch_up(lamp)
         local = self._local(lamp)
         access.step(local)
         if access.joining:
@@ -349,7 +307,7 @@ class Street:
             return
         self.at(lamp.crystal.when(at * 1000) + self._late(), self._turn, lamp, limit, n, life)
 
-    def _catch_up(self, lamp: Lamp) -> None:
+    def catch_up(self, lamp: Lamp) -> None:
         """Tell a lamp in its slot of those beacons that mattered: around its last frame, and the newest proven one.
 
         A beacon is proven when one of two intervals later or more was heard too; the rest change nothing.
@@ -376,6 +334,12 @@ class Street:
             if entry[3][place]:
                 access.heard(bridge.frame.bridge, entry[0], entry[1], self._began(lamp, entry[2]))
 
+    def watch(self, lamp: Lamp, life: int) -> None:
+        """Have a lamp look every second whether its bridge is still there, until it has joined."""
+        if lamp.life == life:
+            lamp.access.step(self._local(lamp))
+            self.at(self.now + 1_000_000, self.watch, lamp, life)
+
     def _prove(self, lamp: Lamp, bridge: Bridge, entry: tuple[int, bytes, int, Mask]) -> None:
         counter, body, begin, _ = entry
         access = lamp.access
@@ -393,6 +357,7 @@ class Street:
         newest = self.now // (PERIOD * 1_000_000)
         lamp.pending.extend(range(lamp.made + 1, newest + 1))
         lamp.made = max(lamp.made, newest)
+        lamp.kept = max(lamp.kept, len(lamp.pending))
 
     def _choose(self, lamp: Lamp) -> list[int]:
         """The newest report and old ones: three, or as many as may fit when there are many."""
@@ -433,9 +398,10 @@ class Street:
     def _hear(self, lamp: Lamp, bridge: Bridge, entry: tuple[int, bytes, int, Mask]) -> None:
         rssi = round(self.ether.snr(bridge.station, lamp.station, BRIDGE_DBM) + FLOOR_DBM)
         lamp.access.heard(bridge.frame.bridge, entry[0], entry[1], self._began(lamp, entry[2]), rssi)
-        at = lamp.access.join(self._local(lamp))
-        if at:
-            self._ask(lamp, at)
+        if lamp.access.frame.bridge == bridge.frame.bridge:
+            at = lamp.access.join(self._local(lamp))
+            if at:
+                self._ask(lamp, at)
 
     def _ask(self, lamp: Lamp, at: int) -> None:
         lamp.asks = at
@@ -473,7 +439,7 @@ class Street:
         ms = self._ms()
         what = ("command", lamp.place, key)
         self.commands[what] = done
-        self.push(bridge, host.Item(host.COMMAND, what, COMMAND, ms, ms + 60_000, (0,), RESULT))
+        self.push(bridge, host.Item(host.COMMAND, what, COMMAND, ms, ms + 60_000, REPEATS, RESULT))
 
     def _commanded(self, bridge: Bridge, sent: Transmission, mask: Mask) -> None:
         assert isinstance(sent.data, tuple)
@@ -491,43 +457,6 @@ class Street:
         if not self.ether.sends(lamp.station):
             self.transmit(lamp, ("result", what), RESULT)
 
-    # Faults
-
-    def cut(self) -> None:
-        """The power of all lamps goes and comes back: they know nothing but what is in their outboxes."""
-        self._restart(0)
-
-    def outage(self, seconds: float) -> None:
-        """No bridge for so long that nothing of the chain is left; lamps go on making reports, and then join anew."""
-        self._events = []
-        self.run(seconds)
-        for bridge in self.bridges:
-            self.ether.tune(bridge.station, bridge.frame.uplink, self.sf, self.now)
-            bridge.due = -1
-            self.at(self.now, self._host, bridge)
-        self._restart(1)
-
-    def _restart(self, tries: int) -> None:
-        for lamp in self.lamps:
-            lamp.access = node.Access(lamp.address, self.rng.randbytes, self.counts, (self.sf,))
-            lamp.access.tries = tries
-            lamp.life += 1
-        self.awake = set(range(len(self.lamps)))
-
-    def kill(self, bridge: Bridge) -> None:
-        """A bridge falls silent for good; who followed it looks for another, beacon by beacon from now on."""
-        bridge.alive = False
-        for lamp in self.lamps:
-            if lamp.access.frame.bridge == bridge.frame.bridge:
-                self._catch_up(lamp)
-                self.awake.add(lamp.place)
-                self._watch(lamp, lamp.life)
-
-    def _watch(self, lamp: Lamp, life: int) -> None:
-        if lamp.life == life:
-            lamp.access.step(self._local(lamp))
-            self.at(self.now + 1_000_000, self._watch, lamp, life)
-
     # Account
 
     def delivered(self, older_s: float = 1800) -> tuple[int, int]:
@@ -538,3 +467,8 @@ class Street:
             made += last
             stored += sum(1 for seq in lamp.stored if seq <= last)
         return stored, made
+
+    def trace_hash(self) -> str:
+        """A hash of all that was on the air and of what came of it: equal for equal runs."""
+        account = [sorted(self.counts.items()), self.delivered(0), self.twice, self.wrong, self.at_join, self.latencies]
+        return hashlib.blake2b((self.ether.digest + repr(account)).encode(), digest_size=8).hexdigest()

@@ -9,6 +9,7 @@ al., "Do LoRa low-power wide-area networks scale?", MSWiM 2016. Rejection of ano
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import struct
@@ -16,8 +17,9 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from felinar_air import plan
 from numpy.typing import NDArray
+
+from felinar_sim.chips.radio import airtime_us
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -31,6 +33,29 @@ LOCK = 5
 """Symbols of the preamble that a receiver needs."""
 PREAMBLE = 8
 HOUR = 3_600_000_000
+SUB_BANDS = (
+    (863_000, 865_000, 0.001),
+    (865_000, 868_000, 0.01),
+    (868_000, 868_600, 0.01),
+    (868_700, 869_200, 0.001),
+    (869_400, 869_650, 0.1),
+    (869_700, 870_000, 0.01),
+)
+"""Lowest and highest kHz and share of any hour: EN 300 220-2 V3.2.1 annex B. The law's, not the protocol's own account."""
+WIDTH = 125
+"""kHz of a channel."""
+
+
+@functools.cache
+def sub_band(khz: int) -> int:
+    """The place in SUB_BANDS of the one that a channel lies in. Raises EtherError: in none."""
+    for place, (low, high, _) in enumerate(SUB_BANDS):
+        if 2 * low <= 2 * khz - WIDTH and 2 * khz + WIDTH <= 2 * high:
+            return place
+    raise EtherError(f"no sub-band has a channel at the frequency of {khz} kHz")
+
+
+airtime = functools.cache(airtime_us)
 
 
 class EtherError(Exception):
@@ -107,8 +132,8 @@ class Ether:
         self._spent: dict[tuple[int, int], deque[tuple[int, int]]] = {}
         self._sums: dict[tuple[int, int], int] = {}
         self._hash = hashlib.blake2b(digest_size=8)
-        self.peak: dict[int, float] = {}
-        """The largest share of its duty cycle that a station used in any sliding hour, by station."""
+        self.peaks: dict[tuple[int, int], float] = {}
+        """The largest share of its duty cycle that was used in any sliding hour, by station and place in SUB_BANDS."""
 
     def station(self, x: float, y: float, gain_db: float = 0.0) -> int:
         """Put up a station at (x, y) metres, deaf at first; its place."""
@@ -159,7 +184,7 @@ class Ether:
         """Put a frame of `size` bytes on the air; `data` is the caller's. Raises EtherError."""
         if source in self._sending:
             raise EtherError(f"station {source} sends while it is sending")
-        frame = Transmission(source, now, now + plan.airtime(sf, size), khz, sf, dbm, data, loss, [])
+        frame = Transmission(source, now, now + airtime(size, sf), khz, sf, dbm, data, loss, [])
         self._charge(frame)
         for other in self._sending.values():
             if other.khz == khz:
@@ -236,9 +261,17 @@ class Ether:
             frame.lost = self._rng.random(len(self.places)) < frame.loss
         return frame.lost
 
+    @property
+    def peak(self) -> dict[int, float]:
+        """The largest of `peaks` by station."""
+        out: dict[int, float] = {}
+        for (station, _), share in self.peaks.items():
+            out[station] = max(share, out.get(station, 0.0))
+        return out
+
     def _charge(self, frame: Transmission) -> None:
         """The most airtime of any sliding hour lies in one that ends with a transmission."""
-        band = plan.band(frame.khz)
+        band = sub_band(frame.khz)
         key = (frame.source, band)
         spent = self._spent.setdefault(key, deque())
         spent.append((frame.begin, frame.end))
@@ -248,9 +281,10 @@ class Ether:
             total -= end - begin
         self._sums[key] = total
         inside = total - max(0, frame.end - HOUR - spent[0][0])
-        share = inside / (plan.BANDS[band][2] * HOUR / 1000)
+        share = inside / (SUB_BANDS[band][2] * HOUR)
         if share > 1:
             raise EtherError(
                 f"station {frame.source} is on the air for {inside / 1e6:.1f} s of the hour before {frame.end / 1e6:.1f} s at {frame.khz} kHz"
             )
-        self.peak[frame.source] = max(share, self.peak.get(frame.source, 0.0))
+        if share > self.peaks.get(key, 0.0):
+            self.peaks[key] = share
