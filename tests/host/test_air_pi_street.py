@@ -59,7 +59,6 @@ class Line:
 
 def test_real_lamps_and_a_raspberry_get_on_with_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build.build(BOARD, tmp_path / "lamp", mpy=True)
-    build.build(BOARD, tmp_path / "bridge", mpy=True, role="bridge")
     clock = VirtualClock(datetime(2026, 1, 5, 20))
     when = Time(clock)
     keys = SqliteKeyStore(
@@ -73,10 +72,9 @@ def test_real_lamps_and_a_raspberry_get_on_with_the_host(tmp_path: Path, monkeyp
     raspberry.install(monkeypatch)
     raspberry.install_time(monkeypatch)
     with AirStreet(
-        2, app=tmp_path / "lamp", bridge_app=tmp_path / "bridge", clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
+        2, app=tmp_path / "lamp", bridge_app=tmp_path, bridges=(), clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
         folder=tmp_path / "street", fitted=LIGHT, report_s=60,
     ) as street:  # fmt: skip
-        street.bridge.cut_power()  # the Raspberry is in its place
         street.antennas.append(Antenna(street, raspberry.model, 0.0, 0.0, BRIDGE_GAIN_DB))
         line = Line(clock, raspberry)
         street.run_for(0.2)
@@ -89,7 +87,7 @@ def test_real_lamps_and_a_raspberry_get_on_with_the_host(tmp_path: Path, monkeyp
         street.run_for(6)
         (answer,) = host.told(OrderAnswered)
         assert (answer.node, answer.id, answer.code) == (1, 77, schema.RESULT_APPLIED)
-        street.run_for(120)
+        street.run_for(620)
         reports = host.stored()
         for address in (1, 2):
             seqs = sorted(seq for node, _, seq, _ in reports if node == address)
