@@ -289,6 +289,10 @@ class Commands:
             if trial.contrary >= _CONTRARY and row.time - begins >= _CONTRARY_S:
                 self._move(command, "failed", f"acknowledged, but {verdict.words}")
 
+    def last_number(self, node: int) -> int | None:
+        """The number by which a node knows its newest command, None when it never got one."""
+        return self._last_wire.get(node)
+
     def _new(self, node: int, what: str, expires: float) -> Record:
         self._last_id += 1
         # A node answers a repeated number with its first answer and does nothing: a host that has lost its memory must

@@ -199,6 +199,10 @@ class Hub:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(what, *arguments)
 
+    def last_number(self, node: int) -> int | None:
+        """The number by which a node knows its newest command, None when it never got one."""
+        return self.commands.last_number(node)
+
     # What people order
 
     async def lamp(self, node: int, order: api.LampOrder) -> api.Command:

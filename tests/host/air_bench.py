@@ -203,6 +203,10 @@ class Lamp:
         self.orders: list[tuple[float, int, list[Any]]] = []
         """(ms, kind, values) of commands that were done, once each."""
         self.groups: list[tuple[float, str, bytes]] = []
+        self.keyed: list[int] = []
+        """What each REKEY was for that came: a zone, or 0."""
+        self.keeps = True
+        """Whether a REKEY is heard."""
         self.acked: list[tuple[float, list[int]]] = []
         self.whole_asked = 0
         self.answers = True
@@ -338,6 +342,9 @@ class Lamp:
     def _obey(self, kind: int, body: bytes) -> None:
         if not self.answers:
             return
+        if kind == schema.REKEY:
+            self._rekey(*core.decode(core.LAYOUT[kind], body))
+            return
         values = codec.decode(kind, body)
         if kind == schema.QUERY and values[0] == schema.QUERY_WHOLE:
             self.base = None
@@ -362,6 +369,20 @@ class Lamp:
                 self.orders.append((self.street.ms, kind, values))
                 self._done[id] = codec.encode(schema.RESULT, [id, schema.RESULT_APPLIED, 60, 1])
             self.say(schema.RESULT, self._done[id])
+
+    def _rekey(self, id: Any, what: Any, key: Any) -> None:
+        if not self.keeps:
+            return
+        if id not in self._done:
+            self.keyed.append(what)
+            if what:
+                self.zones[what] = key
+                if self.group:
+                    self.group.last.setdefault(what, 0)
+            else:
+                self.root = key
+            self._done[id] = codec.encode(schema.RESULT, [id, schema.RESULT_APPLIED, 60, 1])
+        self.say(schema.RESULT, self._done[id])
 
     # To the air
 
@@ -429,19 +450,22 @@ class Host:
         self.refuses = False
         """The database can't be written: nothing is acknowledged."""
         self.unanswered_loads = False
+        self.members: dict[int, set[int]] = {}
+        self.told_of_keys: list[tuple[str, int]] = []
         self.start(create=create)
 
     def start(self, *, create: bool = False) -> None:
         self.store = SqliteStore(self.folder / "felinar.sqlite3", linger_s=0)
         self.store._connection.execute("PRAGMA synchronous=OFF")
         self.keys = SqliteKeyStore(
-            self.folder / "keys.db", SECRET, create=create, now=lambda: self.street.now().unix,
+            self.folder / "keys.db", SECRET, create=create, role="sessions", now=lambda: self.street.now().unix,
             random=self.street.rng.randbytes, machine=lambda: "machine",
         )  # fmt: skip
         self.keys._db.execute("PRAGMA synchronous=OFF")
         self.air = Air(
             self.keys, self.plan, self.street, load=self._load, save=self.versions.update, versions=dict(self.versions),
             random=self.street.rng.randbytes, say=lambda topic, sentence: self.said.append(sentence),
+            tell=lambda words, node=-1, **_: self.told_of_keys.append((words, node)), members=lambda: self.members,
         )  # fmt: skip
         self.on = True
         for bridge, cell in zip(self.bridges, self.air.cells, strict=True):

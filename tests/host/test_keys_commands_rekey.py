@@ -63,7 +63,8 @@ class Pair:
             anchor=lambda n: bytes(16),
             slot=lambda address: (1, 1),
         )
-        self.rekeying = Rekeying(self.store, self.keyring, count(100).__next__)
+        numbers = count(100)
+        self.rekeying = Rekeying(self.store, self.keyring, lambda address: next(numbers))
 
     def join(self) -> None:
         self.lamp.enter(self.rekeying.join(self.lamp.ask()))
@@ -148,17 +149,61 @@ def test_a_node_that_has_not_kept_it_gets_it_again(pair: Pair) -> None:
     assert pair.store.root(ADDRESS) == key
 
 
-def test_a_refusal_ends_it_and_another_s_answer_does_not(pair: Pair) -> None:
+def test_what_a_node_can_not_have_taken_is_dropped(pair: Pair) -> None:
     pair.join()
     order(pair.store, ADDRESS)
     number = pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True), keeps=False)
-    assert pair.rekeying.result(ADDRESS, number + 1, schema.RESULT_REFUSED) == Step.SENT
-    assert pair.rekeying.result(ADDRESS, number, schema.RESULT_REFUSED) == Step.NONE
+    assert pair.rekeying.result(ADDRESS, number + 1, schema.RESULT_INVALID) == Step.SENT
+    assert pair.rekeying.result(ADDRESS, number, schema.RESULT_INVALID) == Step.NONE
     assert pair.store.pending() == []
     with pytest.raises(KeyStoreError, match="No new key is ordered"):
         pair.rekeying.frame(ADDRESS, sealed=True)
     pair.join()
     assert pair.speaks()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_after_a_failure_of_its_storage_both_keys_are_good(pair: Pair, keeps: bool) -> None:
+    pair.join()
+    order(pair.store, ADDRESS)
+    number = pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True), keeps=keeps)
+    assert pair.rekeying.result(ADDRESS, number, schema.RESULT_REFUSED) == Step.ORDERED
+    assert pair.rekeying.due() == [ADDRESS]
+    again = pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True), keeps=keeps)
+    assert again != number  # or the node would give its first answer once more
+    pair.join()
+    assert pair.speaks()
+    assert (pair.rekeying.due() == []) == keeps
+
+
+def test_how_far_it_is_outlives_the_host(pair: Pair) -> None:
+    pair.join()
+    order(pair.store, ADDRESS)
+    number = pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True))
+    pair.start()
+    assert pair.rekeying.step(ADDRESS) == Step.SENT
+    number = pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True))
+    pair.rekeying.result(ADDRESS, number, schema.RESULT_APPLIED)
+    pair.start()
+    assert (pair.rekeying.due(), pair.rekeying.applied()) == ([], [ADDRESS])
+    pair.join()
+    assert pair.rekeying.applied() == []
+
+
+def test_a_board_is_the_same_one_under_its_next_key(pair: Pair) -> None:
+    pair.join()
+    board = pair.store.uid(ADDRESS)
+    for _ in range(2):
+        order(pair.store, ADDRESS)
+        pair.lamp.hear(pair.rekeying.frame(ADDRESS, sealed=True))
+        pair.join()
+        assert pair.store.root(ADDRESS) == pair.lamp.root
+        assert pair.store.uid(ADDRESS) == board
+    pair.store.prepare(ADDRESS, "246f28aabbcc")
+    pair.store.activate(ADDRESS, "246f28aabbcc")
+    assert pair.store.uid(ADDRESS) not in (None, board)  # flashed
+    pair.store.remove(ADDRESS)
+    assert pair.store.uid(ADDRESS) is None
 
 
 def test_a_killed_host_between_key_and_answer(pair: Pair) -> None:
@@ -196,5 +241,28 @@ def test_a_zone_s_key(pair: Pair) -> None:
     pair.join()
     pair.lamp.hear(pair.rekeying.zone_frame(ADDRESS, ZONE, sealed=True))
     assert pair.lamp.zones == {ZONE: pair.store.zone_key(ZONE)}
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}, 7: {}}) == [(ADDRESS, ZONE)]
+    pair.rekeying.result(ADDRESS, 100, schema.RESULT_APPLIED)
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == []
+    pair.start()
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == []
+    pair.store.rotate_zone(ZONE)
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == [(ADDRESS, ZONE)]
+    pair.lamp.hear(pair.rekeying.zone_frame(ADDRESS, ZONE, sealed=True))
+    pair.store.rotate_zone(ZONE)  # while its answer is on its way
+    pair.rekeying.result(ADDRESS, 100, schema.RESULT_APPLIED)
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == [(ADDRESS, ZONE)]
+    pair.lamp.hear(pair.rekeying.zone_frame(ADDRESS, ZONE, sealed=True))
+    pair.rekeying.result(ADDRESS, 101, schema.RESULT_APPLIED)
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == []
+    pair.store.provision(ADDRESS)  # its next board has no zone's key
+    assert pair.rekeying.zones_due({ADDRESS: {ZONE}}) == [(ADDRESS, ZONE)]
     with pytest.raises(KeyStoreError, match="no zone"):
         pair.rekeying.zone_frame(ADDRESS, 0, sealed=True)
+
+
+def test_groups_by_name_get_an_address_that_lasts(pair: Pair) -> None:
+    pair.store.zone_key(0x8001)
+    assert [pair.store.name_zone(name) for name in ("Centru", "piata", "CENTRU ")] == [0x8002, 0x8003, 0x8002]
+    pair.start()
+    assert pair.store.zone_names() == {"centru": 0x8002, "piata": 0x8003}

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from felinar_air.host import BULK, REPLY, AirError, Item
 from felinar_air.plan import INTERVAL, air_ms
 from felinar_wire import WireError, schema
-from felinar_wire.aes import derive
 from felinar_wire.session import count
 
 from felinar.air.cell import Cell, Frame, Peer
 from felinar.air.down import Down
+from felinar.air.renewal import EVERY_S, Renewal, Tell
 from felinar.air.reports import BASES, KINDS, BaseMissing, unpack
 from felinar.clock import Clock
 from felinar.errors import FelinarError
@@ -36,7 +36,9 @@ class Air(Down):
     """What is heard goes into `heard`, then `settle` makes it durable and gives the facts, each with the cell of its node.
 
     `clock` tells host time. `load(address, uid)` is asked for the newest reports of a board, which `loaded` gets; `save`
-    makes the versions of slot maps durable (raises FelinarError); `say(topic, sentence)` is told of troubles.
+    makes the versions of slot maps durable (raises FelinarError); `say(topic, sentence)` is told of troubles, `tell(words,
+    node=…)` of each step of a new key, `changed(cell)` that somebody is not there any more. `members` and `last` are as
+    in `Renewal`.
     Everything refused is counted: by the keyring (`keyring.counts`), and here in `counts`.
     """
 
@@ -51,6 +53,10 @@ class Air(Down):
         versions: Mapping[int, int],
         random: Callable[[int], bytes],
         say: Say = lambda topic, sentence: None,
+        tell: Tell = lambda words, **details: None,
+        changed: Callable[[Cell], None] = lambda cell: None,
+        members: Callable[[], Mapping[int, Iterable[int]]] = dict,
+        last: Callable[[int], int | None] = lambda address: None,
         history: History = RELEASED,
     ) -> None:
         """`plan` has number and spreading factor of each bridge, `versions` those of the newest maps, as `save` had them."""
@@ -65,6 +71,10 @@ class Air(Down):
         )  # fmt: skip
         self.cells = _cells(plan, versions, random)
         super().__init__(self.cells, self.keyring, broadcast, clock, self.peers, self.counts, random, say, history)
+        self.renewal = Renewal(keys, self.keyring, members=members, last=last, random=random, tell=tell)
+        self._tell = tell
+        self._changed = changed
+        self._looked = float("-inf")
         self._keys = keys
         self._load = load
         self._save = save
@@ -86,6 +96,46 @@ class Air(Down):
         if cell.ready != ready:
             cell.ready = ready
             cell.present.clear()
+
+    # Keys are changed, by commands and over the air
+
+    def tick(self) -> None:
+        """Let time act, about every second."""
+        super().tick()
+        mono = self._clock.now().mono
+        try:
+            if mono - self._looked >= EVERY_S:
+                self._looked = mono
+                self._look(mono)
+            self.renewal.push(self.peers, self._ms(), mono)
+        except FelinarError as error:
+            self._trouble(error)
+
+    def _look(self, mono: float) -> None:
+        news = self.keyring.news()
+        if news:
+            self._dismiss()
+        self.renewal.look(news, mono)
+        now = self._ms()
+        if cells := self.renewal.overdue(self.peers, self.cells, now, mono):
+            for cell in cells:
+                cell.slots.replan()
+            self._keep_versions()
+
+    def _dismiss(self) -> None:
+        """Nodes whose key is no more in force are not there any more, whatever they send."""
+        keyed = set(self._keys.nodes())
+        for address in set(self.peers) - (keyed & set(self._keys.sessions())):
+            peer = self.peers[address]
+            if address in keyed and self._keys.uid(address) == peer.uid:
+                continue  # its session has ended; it joins anew
+            self._leave(peer)
+            self._waiting.pop(address, None)
+            self._tell("a node's key is out of use: its session has ended, its slot is free", node=address)
+            for cell in self.cells:
+                if address in cell.present:
+                    cell.present.discard(address)
+                    self._changed(cell)
 
     # What is heard
 
@@ -128,15 +178,17 @@ class Air(Down):
                 self._act(one, self._peer(one, cell, rssi, snr), begin)
             except WireError as error:
                 count(self.counts, error.reason)
+            except FelinarError as error:
+                self._trouble(error)
         facts, self._facts = self._facts, []
         return facts
 
     def _uid(self, address: int) -> str:
         """Who has the node's key is the node: a board is known by it, as frames on the air say nothing of the chip."""
-        root = self._keys.root(address)
-        if root is None:
+        uid = self._keys.uid(address)
+        if uid is None:
             raise WireError("address")
-        return derive(root, b"uid", b"")[:6].hex()
+        return uid
 
     def _peer(self, opened: Opened, cell: Cell, rssi: int, snr: float) -> Peer:
         peer = self.peers.get(opened.address)
@@ -170,7 +222,7 @@ class Air(Down):
         self._asking = cell, others
         self._assigned = None
         try:
-            answer = self.keyring.answer(data)
+            answer = self.renewal.join(data)
         except AirError as error:
             raise WireError(error.reason) from error
         address = data[1] << 8 | data[2]
@@ -241,6 +293,10 @@ class Air(Down):
             id, code = v["id"], v["code"]
             if id is None or code is None:
                 raise WireError("values")
+            what = self.renewal.answered(peer.address, id, code)
+            if what is not None:
+                self.answered(peer, ("rekey", peer.address, what))
+                return
             if not self.answered(peer, ("order", peer.address, id)):
                 raise WireError("stray_result")
             self._facts.append((peer.way, OrderAnswered(peer.address, id, code, v["level"], v["relay"], unix)))

@@ -11,6 +11,7 @@ from felinar_wire.session import count
 
 from felinar.air.cell import Cell, Peer
 from felinar.air.orders import ANSWER, GAP, GROUP_MS, GROUP_REPEATS, REPEATS, Group, Order, Sending
+from felinar.air.renewal import Renewal
 from felinar.clock import Clock
 from felinar.errors import FelinarError
 from felinar.facts import Fact, OrderExpired, OrderSent
@@ -22,6 +23,7 @@ _GROUP = _FRONT + 16
 _DISCLOSE = _FRONT + 36
 _DAY_MS = tesla.DAY * INTERVAL
 _ANSWERS = {schema.QUERY_HELLO: 40, schema.QUERY_HEALTH: 55}
+_TO_ONE = ("order", "query", "time", "ack", "acc", "rekey")
 _STEP_S = 0.5
 _FOREVER = 30 * _DAY_MS
 _PLAUSIBLE_UNIX = 1_767_225_600  # 2026-01-01: a host whose clock says less has not been set and must not set others
@@ -29,6 +31,8 @@ _PLAUSIBLE_UNIX = 1_767_225_600  # 2026-01-01: a host whose clock says less has 
 
 class Down:
     """The downlink of all cells. `poll` gives what is to be sent; `done` is told what became of it."""
+
+    renewal: Renewal
 
     def __init__(
         self,
@@ -97,6 +101,18 @@ class Down:
         if what[0] == "order":
             self._sending.pop((peer.address, what[2]), None)  # type: ignore[arg-type]
         return self._drop(what)
+
+    def _leave(self, peer: Peer) -> None:
+        """Forget a node whose key was taken out of use, its slot and all that was to be said to it."""
+        address = peer.address
+        del self._peers[address]
+        self._sending = {key: sending for key, sending in self._sending.items() if key[0] != address}
+        self.answers.pop(address, None)
+        for cell in self.cells:
+            cell.slots.gone(address)
+            for item in cell.down._queue[:]:
+                if isinstance(item.what, tuple) and item.what[0] in _TO_ONE and item.what[1] == address:
+                    cell.down.done(item.what)
 
     def query(self, peer: Peer, what: int, priority: int, after: int) -> None:
         """Ask a node for HELLO, for HEALTH, or to send its next reports whole, in `after` ms."""
@@ -230,6 +246,8 @@ class Down:
             self._facts.append((cell, OrderSent(what[1], what[2], sending.tries)))
         elif what[0] == "group" and (group := self._groups.get(what[1])):
             group.sent += 1
+        elif what[0] == "rekey":
+            self.renewal.went(what[1], what[2])
 
     def _make(self, cell: Cell, item: Item | None, now: int, at: int) -> bytes:
         """The frame, empty when it is not wanted any more."""
@@ -258,6 +276,8 @@ class Down:
                 self._expired(what[1:])
                 return b""
             return self._seal(peer, sending.order.kind, values)
+        if kind == "rekey":
+            return self.renewal.frame(what[1], what[2])
         if kind == "query":
             return self._seal(peer, schema.QUERY, [what[2]])
         if kind == "ack":

@@ -26,6 +26,7 @@ from felinar.config import Config
 from felinar.errors import CommandError, StoreError
 from felinar.facts import Fact
 from felinar.keys import SqliteKeyStore
+from felinar.keys.zones import LEDGER, Members
 from felinar.link import SAY_AGAIN_S, Opener
 from felinar.port import open_port
 from felinar.store import Row, Store
@@ -40,6 +41,8 @@ class Hub(Protocol):
     def facts(self, link: BridgeLine, facts: list[Fact]) -> None: ...
 
     def link_changed(self, link: BridgeLine) -> None: ...
+
+    def last_number(self, node: int) -> int | None: ...
 
 
 class AirService:
@@ -69,7 +72,9 @@ class AirService:
         plan = [(number, bridge.sf) for number, bridge in zip(numbers(config.bridge), config.bridge, strict=True)]
         self.air = Air(
             keys, plan, clock, load=self._load, save=lambda versions: write_versions(self._versions, versions),
-            versions=read_versions(self._versions), random=random, say=self._say,
+            versions=read_versions(self._versions), random=random, say=self._say, tell=log.info,
+            changed=lambda cell: hub.link_changed(self._line[cell]), last=hub.last_number,
+            members=Members(config.directory / LEDGER, keys),
         )  # fmt: skip
         for view in store.boards():
             if view.firmware:

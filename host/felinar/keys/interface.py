@@ -65,9 +65,19 @@ class KeyStore(Protocol):
     def put_pending(self, address: int, holder: str, root: bytes) -> None:
         """Keep a key that waits for its proof and was made elsewhere, in place of one of that holder."""
 
-    def activate(self, address: int, holder: str) -> bool:
+    def pending_step(self, address: int, holder: str) -> str:
+        """How far a key that waits there has come, a word of its holder's; empty at first, and when there is none."""
+
+    def set_step(self, address: int, holder: str, step: str) -> None:
+        """Keep that."""
+
+    def activate(self, address: int, holder: str, *, same_board: bool = False) -> bool:
         """The holder has proved its key: in one step it becomes the node's, and the session of the old one ends.
-        False when none waits there: it has been activated before."""
+        False when none waits there: it has been activated before. `same_board`: it only has another key now."""
+
+    def uid(self, address: int) -> str | None:
+        """What the node's board is known by on the air: it follows from the key that it was flashed with, and stays when
+        that is changed there. None when the node has no key."""
 
     def drop(self, address: int, holder: str) -> None:
         """Forget a key that waits for its proof: only for one that surely is on no board."""
@@ -105,6 +115,18 @@ class KeyStore(Protocol):
 
     def put_zone(self, address: int, key: bytes) -> None:
         """Keep a group's key that was made elsewhere, in place of one it had."""
+
+    def zoned(self) -> dict[tuple[int, int], bytes]:
+        """Which key of a zone (`rekey.mark`) a node has said to have, by (node's address, zone)."""
+
+    def set_zoned(self, address: int, zone: int, mark: bytes) -> None:
+        """Keep that it has said so; all of it is forgotten with the node's board."""
+
+    def zone_names(self) -> dict[str, int]:
+        """Group addresses by the names that plans give to groups, in lower case."""
+
+    def name_zone(self, name: str) -> int:
+        """The group address of a name, given out at its first use. Raises KeyStoreError when there is none left."""
 
     def chain_secret(self) -> bytes:
         """The 32-byte secret behind the TESLA chains, made on first use."""

@@ -66,6 +66,7 @@ class Keyring:
         self._live: dict[int, tuple[Session, SessionState]] = {}
         self._changed: dict[int, SessionState] = {}
         self._looked = False  # for changes by commands: once for all frames up to the next commit
+        self._news = True
         self.counts: dict[str, int] = {}
         self.refused: dict[int, dict[str, int]] = {}
 
@@ -121,9 +122,16 @@ class Keyring:
             raise WireError("address")  # revoked, or flashed anew, in this very moment
         return answer
 
+    def news(self) -> bool:
+        """Whether a command may have changed something in the store since this was last asked; True at first."""
+        self._notice()
+        news, self._news = self._news, False
+        return news
+
     def _notice(self) -> None:
         """Drop the sessions that a command has ended in the store: of a node that was revoked, or has another key."""
         if self._store.changed():
+            self._news = True
             for address in set(self._live) - set(self._store.sessions()):
                 self.forget(address)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from felinar_wire.aes import derive
 
 from felinar.keys.interface import KeyStoreError, SessionState
 from felinar.keys.vault import Vault, create_private, require_private
 
 _APPLICATION = 0x46656C4B  # "FelK"
-_VERSION = 2  # 2 added the keys that wait for their proof
+_VERSION = 3  # 2 added the keys that wait for their proof, 3 what keys that travel by REKEY need
 _IDLE_S = 3600  # a store unused for longer starts without sessions: by then nodes have joined elsewhere or will
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -28,7 +29,13 @@ CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 _PENDING = """
 CREATE TABLE IF NOT EXISTS pending (address INTEGER, holder TEXT, root BLOB NOT NULL, PRIMARY KEY (address, holder)) WITHOUT ROWID;
 """
-
+_TRAVEL = (
+    "ALTER TABLE pending ADD COLUMN step TEXT NOT NULL DEFAULT ''",
+    "CREATE TABLE IF NOT EXISTS board (address INTEGER PRIMARY KEY, uid TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS zoned (address INTEGER, zone INTEGER, mark BLOB NOT NULL, PRIMARY KEY (address, zone))",
+    "CREATE TABLE IF NOT EXISTS zone (name TEXT PRIMARY KEY, address INTEGER NOT NULL UNIQUE) WITHOUT ROWID",
+)
+_ZONES = range(0x8001, 0xFF00)  # what names of groups get; a lower one is a number that people chose
 
 Role = Literal["all", "sessions", "keys", "read"]
 """What a store is opened for. `sessions` is the daemon, which alone begins sessions and counts their frames, and may do all;
@@ -177,13 +184,14 @@ class SqliteKeyStore:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         if fresh:
-            self._db.executescript(
-                f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version={_VERSION}; {_SCHEMA}{_PENDING}"
-            )
+            self._db.executescript(f"PRAGMA application_id={_APPLICATION}; PRAGMA user_version=2; {_SCHEMA}{_PENDING}")
             self._set_meta({"check": self._vault.seal("check", b"felinar")})
         self._vault.open("check", self._meta("check"))
-        if not fresh and version < 2:
-            self._write([(_PENDING, ()), ("PRAGMA user_version=2", ())])
+        if fresh or version < _VERSION:
+            before = [] if fresh or version >= 2 else [_PENDING]
+            statements = [(sql, ()) for sql in (*before, *_TRAVEL, f"PRAGMA user_version={_VERSION}")]
+            # Daemon and command may be opened in the same moment: one of them does it.
+            self._write(statements, lambda: bool(self._db.execute("PRAGMA user_version").fetchone()[0] >= _VERSION))
         self.discarded = "" if fresh or self._role == "keys" else self._suspicion()
         if self.discarded:
             self.invalidate()
@@ -269,7 +277,7 @@ class SqliteKeyStore:
         return root
 
     def put(self, address: int, root: bytes, joined: int = 0) -> None:
-        self._write(self._rooted(address, root, joined))
+        self._write([*self._rooted(address, root, joined), *_new_board(address)])
 
     def _rooted(self, address: int, root: bytes, joined: int) -> list[tuple[str, tuple[object, ...]]]:
         if not 0 <= address <= 0xFFFF:
@@ -300,21 +308,40 @@ class SqliteKeyStore:
         if not 0 <= address <= 0xFFFF:
             raise KeyStoreError(f"{address} is not an address: they go from 0 to 65535.")
         sealed = self._vault.seal(f"pending {address} {holder}", root)
-        self._write([("INSERT OR REPLACE INTO pending VALUES (?, ?, ?)", (address, holder, sealed))])
+        sql = "INSERT OR REPLACE INTO pending (address, holder, root) VALUES (?, ?, ?)"
+        self._write([(sql, (address, holder, sealed))])
 
-    def activate(self, address: int, holder: str) -> bool:
+    def pending_step(self, address: int, holder: str) -> str:
+        where = (address, holder)
+        row = self._db.execute("SELECT step FROM pending WHERE address = ? AND holder = ?", where).fetchone()
+        return str(row[0]) if row else ""
+
+    def set_step(self, address: int, holder: str, step: str) -> None:
+        self._write([("UPDATE pending SET step = ? WHERE address = ? AND holder = ?", (step, address, holder))])
+
+    def activate(self, address: int, holder: str, *, same_board: bool = False) -> bool:
         root = self.pending_key(address, holder)
         if root is None:
             return False
         dropped = ("DELETE FROM pending WHERE address = ? AND holder = ?", (address, holder))
-        self._write([*self._rooted(address, root, 0), dropped])
+        uid = self.uid(address) if same_board else None
+        # What is known of a board is known of it under its next key too.
+        board = [("INSERT OR REPLACE INTO board VALUES (?, ?)", (address, uid))] if uid else _new_board(address)
+        self._write([*self._rooted(address, root, 0), dropped, *board])
         return True
+
+    def uid(self, address: int) -> str | None:
+        row = self._db.execute("SELECT uid FROM board WHERE address = ?", (address,)).fetchone()
+        if row:
+            return str(row[0])
+        root = self.root(address)
+        return None if root is None else derive(root, b"uid", b"")[:6].hex()
 
     def drop(self, address: int, holder: str) -> None:
         self._write([("DELETE FROM pending WHERE address = ? AND holder = ?", (address, holder))])
 
     def remove(self, address: int) -> None:
-        tables = ("node", "session", "pending")
+        tables = ("node", "session", "pending", "board", "zoned")
         self._write([(f"DELETE FROM {table} WHERE address = ?", (address,)) for table in tables])
 
     def root(self, address: int) -> bytes | None:
@@ -398,6 +425,28 @@ class SqliteKeyStore:
     def put_zone(self, address: int, key: bytes) -> None:
         self._keep_secret(f"zone {address}", key)
 
+    def zoned(self) -> dict[tuple[int, int], bytes]:
+        return {(a, zone): bytes(mark) for a, zone, mark in self._db.execute("SELECT address, zone, mark FROM zoned")}
+
+    def set_zoned(self, address: int, zone: int, mark: bytes) -> None:
+        self._write([("INSERT OR REPLACE INTO zoned VALUES (?, ?, ?)", (address, zone, mark))])
+
+    def zone_names(self) -> dict[str, int]:
+        return dict(self._db.execute("SELECT name, address FROM zone ORDER BY address"))
+
+    def name_zone(self, name: str) -> int:
+        name = name.strip().casefold()
+        for _ in range(8):  # a command may name another one in the same moment
+            names = self.zone_names()
+            if name in names:
+                return names[name]
+            taken = {*names.values(), *self.zones()}
+            address = next((a for a in _ZONES if a not in taken), None)
+            if address is None:
+                break
+            self._write([("INSERT OR IGNORE INTO zone VALUES (?, ?)", (name, address))])
+        raise KeyStoreError(f"No address is left for the group '{name}'.")
+
     def chain_secret(self) -> bytes:
         return self._secret("chain", 32)
 
@@ -416,3 +465,8 @@ class SqliteKeyStore:
                 self._take()
         finally:
             self._end()
+
+
+def _new_board(address: int) -> list[tuple[str, tuple[object, ...]]]:
+    """Nothing that is known of an address's board holds for the next one."""
+    return [(f"DELETE FROM {table} WHERE address = ?", (address,)) for table in ("board", "zoned")]
