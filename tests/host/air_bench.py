@@ -381,7 +381,8 @@ class Lamp:
                     self.group.last.setdefault(what, 0)
             else:
                 self.root = key
-            self._done[id] = codec.encode(schema.RESULT, [id, schema.RESULT_APPLIED, 60, 1])
+            answer: list[Any] = [id, schema.RESULT_APPLIED, 60, 1]
+            self._done[id] = codec.encode(schema.RESULT, answer)
         self.say(schema.RESULT, self._done[id])
 
     # To the air

@@ -226,7 +226,8 @@ def test_rotate(run: Run, laptop: dict[int, bytes], tmp_path: Path) -> None:
     store.begin(9, STATE)  # the daemon ends sessions when it must, as after the commands that came since
     store.close()
     assert "A new key waits for node 9" in run("rotate", 9).output
-    assert "is pending for air" in run("show", 9).output
+    assert "is pending (ordered) for air" in run("show", 9).output
+    assert "pending (ordered)" in run("list").output
     assert "Zone 32769 has a new key" in run("rotate", "--zone", 0x8001).output
     store = open_keys(tmp_path / "laptop")
     assert store.root(9) == laptop[9]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,6 +90,8 @@ def check_value(key: bytes) -> str:
 
 
 def _rows(books: _Books, only: int | None = None) -> list[dict[str, object]]:
+    from felinar.keys import rekey
+
     records = books.records()
     keys = books.keys
     found: list[dict[str, object]] = []
@@ -107,6 +109,7 @@ def _rows(books: _Books, only: int | None = None) -> list[dict[str, object]]:
                 "ledger": str(record.state) if record else None,
                 "joins": keys.last_join(address) if state == "active" else None,
                 "session": keys.session(address) is not None if state == "active" else None,
+                "step": str(rekey.step(keys, address)) if holder == rekey.HOLDER else None,
             }
         )
 
@@ -123,7 +126,10 @@ def _rows(books: _Books, only: int | None = None) -> list[dict[str, object]]:
 
 @app.command("list", epilog="Examples:  felinar keys list   |   felinar keys list --json")
 def list_(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the nodes that have a key. Pending: it may be on a board that has not proved it yet."""
+    """List the nodes that have a key. Pending: it may be on a board that has not proved it yet.
+
+    Of a key that goes over the air it tells the step: ordered, sent, or applied: in force once the node has joined.
+    """
     with _opened(config, data_dir, look=True) as books:
         rows = _rows(books)
     if json:
@@ -136,9 +142,74 @@ def list_(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = Fa
     for column in ("node", "pole", "name", "key", "check", "board"):
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*(str(row[c] or "") for c in ("node", "pole", "name", "state", "check", "board")))
+        shown = {**row, "state": _state(row)}
+        table.add_row(*(str(shown[c] or "") for c in ("node", "pole", "name", "state", "check", "board")))
     console = Console()
     (console if console.is_terminal else Console(width=140)).print(table)
+
+
+def _state(row: dict[str, object]) -> str:
+    return f"{row['state']} ({row['step']})" if row["step"] else str(row["state"])
+
+
+@app.command("zones", epilog="Examples:  felinar keys zones   |   felinar keys zones --json")
+def zones_(config: ConfigFile = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the groups of plans with their addresses, and how many of their nodes have said to have the group's key."""
+    from felinar.keys.zones import of_records
+
+    with _opened(config, data_dir, look=True) as books:
+        names = books.keys.zone_names()
+        members = of_records(books.records().values(), names.get)
+        rows = [_zone_row(books, zone, names, members) for zone in _zones_of(books, names, members)]
+    if json:
+        _write_json(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in ("zone", "group", "nodes", "have its key"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        nodes, missing = row["nodes"], row["missing"]
+        assert isinstance(nodes, list)
+        assert isinstance(missing, list)
+        table.add_row(str(row["zone"]), str(row["group"] or ""), str(len(nodes)), str(len(nodes) - len(missing)))
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table)
+
+
+def _zones_of(books: _Books, names: Mapping[str, int], members: Mapping[int, frozenset[int]]) -> list[int]:
+    return sorted({*books.keys.zones(), *names.values(), *(zone for mine in members.values() for zone in mine)})
+
+
+def _zone_row(
+    books: _Books, zone: int, names: Mapping[str, int], members: Mapping[int, frozenset[int]]
+) -> dict[str, object]:
+    from felinar.keys.rekey import mark
+
+    have = books.keys.zoned()
+    present = mark(books.keys.zone_key(zone)) if zone in books.keys.zones() else None
+    nodes = sorted(address for address, mine in members.items() if zone in mine)
+    missing = [address for address in nodes if present is None or have.get((address, zone)) != present]
+    group = next((name for name, address in names.items() if address == zone), None)
+    return {"zone": zone, "group": group, "nodes": nodes, "missing": missing}
+
+
+def _zone(books: _Books, text: str) -> int:
+    """The group address that somebody names, by number or as the plan does."""
+    from felinar.keys.zones import LAST, zone_of
+
+    groups = {record.entry.group.strip().casefold() for record in books.records().values()}
+    names = books.keys.zone_names()
+    known = text.strip().casefold() in groups | names.keys()
+    zone = zone_of(text, books.keys.name_zone if known else names.get)
+    if zone is None:
+        raise KeyStoreError(
+            f"'{text}' is no group: neither a plan's, nor a number from 1 to {LAST}.",
+            "`felinar keys zones` lists them.",
+        )
+    return zone
 
 
 @app.command(epilog="Examples:  felinar keys show 42   |   felinar keys show B-0042")
@@ -161,7 +232,7 @@ def show(node: Node, config: ConfigFile = None, data_dir: DataDir = None, json: 
     for row in rows:
         session = {True: ", in session", False: ", no session", None: ""}[row["session"]]  # type: ignore[index]
         joins = f", join counter {row['joins']}" if row["joins"] is not None else f" for {row['board']}"
-        typer.echo(f"node {address}: key {row['check']} is {row['state']}{joins}{session}")
+        typer.echo(f"node {address}: key {row['check']} is {_state(row)}{joins}{session}")
     if not rows:
         typer.echo(f"node {address}: no key")
     for each in events:
@@ -264,11 +335,11 @@ def forget(
         typer.echo(f"Kept, as a newer key of theirs waits for its proof: node {', '.join(map(str, left))}.")
 
 
-@app.command(epilog="Examples:  felinar keys rotate 42   |   felinar keys rotate --zone 32769")
+@app.command(epilog="Examples:  felinar keys rotate 42   |   felinar keys rotate --zone centru")
 def rotate(
     node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Its number, or its pole.")] = None,
     zone: Annotated[
-        int | None, typer.Option(min=1, max=65534, help="A group's address: its key, not a node's.")
+        str | None, typer.Option(metavar="GROUP", help="A group, by address or name: its key, not a node's.")
     ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
@@ -280,8 +351,9 @@ def rotate(
         raise KeyStoreError("Name a node, or a zone with --zone.")
     with _opened(config, data_dir) as books:
         if zone is not None:
-            books.keys.rotate_zone(zone)
-            typer.echo(f"Zone {zone} has a new key; its nodes get it with their next join.")
+            number = _zone(books, zone)
+            books.keys.rotate_zone(number)
+            typer.echo(f"Zone {number} has a new key; the daemon sends it to each of its nodes (felinar keys zones).")
             return
         address = books.node(str(node))
         rekey.order(books.keys, address)
@@ -298,7 +370,7 @@ def revoke(
     node: Annotated[list[str], typer.Argument(metavar="NODE...", help="Their numbers, or their poles.")],
     why: Annotated[str, typer.Option(help="Kept in the ledger.")] = "",
     zone: Annotated[
-        list[int] | None, typer.Option(min=1, max=65534, help="Give this group a new key too. Repeatable.")
+        list[str] | None, typer.Option(metavar="GROUP", help="Give this group a new key too. Repeatable.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     config: ConfigFile = None,
@@ -312,6 +384,7 @@ def revoke(
         for address in addresses:
             if address not in known and (address not in records or records[address].mac is None):
                 raise KeyStoreError(f"Node {address} has no key.", "`felinar keys list` lists those that have one.")
+        zones = [_zone(books, each) for each in zone or ()]
         names = ", ".join(f"{a} ({records[a].entry.pole})" if a in records else str(a) for a in addresses)
         if not yes and not typer.confirm(f"Revoke the keys of node {names}? Only flashing gives a board a new one."):
             raise typer.Exit(1)
@@ -319,9 +392,9 @@ def revoke(
             books.keys.remove(address)
             if books.ledger is not None:
                 books.ledger.revoke(address, why)
-        for each in zone or ():
+        for each in zones:
             books.keys.rotate_zone(each)
-    typer.echo(f"Revoked: node {names}." + (f" New key: zone {', '.join(map(str, zone))}." if zone else ""))
+    typer.echo(f"Revoked: node {names}." + (f" New key: zone {', '.join(map(str, zones))}." if zones else ""))
 
 
 def _board(holder: str | None) -> str | None:
