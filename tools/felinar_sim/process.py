@@ -82,7 +82,10 @@ def prepare(folder: Path, app: Path, micropython: str) -> None:
 
 
 def spawn(folder: Path, link: Link, log: Path, *, heap: str, micropython: str) -> subprocess.Popen[bytes]:
-    """Start a board's program in its folder; its own output goes to the end of the log."""
+    """Start a board's program in its folder; its own output goes to the end of the log.
+
+    With a heap of megabytes, which no chip has, the collector runs when that is full and not, as a program may want it, sooner.
+    """
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "TZ": "UTC",
@@ -90,6 +93,8 @@ def spawn(folder: Path, link: Link, log: Path, *, heap: str, micropython: str) -
         "FELINAR_SIM_OUT": str(link.board_out),
         "FELINAR_SIM_FOOD": str(link.board_food),
     }
+    if heap.endswith("M"):
+        environment["FELINAR_SIM_ROOMY"] = "1"
     with open(log, "ab") as output:
         try:
             process = subprocess.Popen(
