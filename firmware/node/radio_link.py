@@ -12,7 +12,7 @@ from felinar_air.node import compose
 from felinar_air.plan import BEACONS, BRIDGES
 from felinar_wire import WireError, codec, frame, kept, schema, tesla
 from felinar_wire.clock import Clock
-from felinar_wire.session import count
+from felinar_wire.session import Session, count
 from micropython import const
 
 from node import lamp as modes
@@ -54,9 +54,9 @@ class Link(Orders):
         self._nvs = esp32.NVS("felinar")
         self._root = self._blob("key", 16)
         self._zones = self._blob("zones", 72)
-        self._join = None  # (counter, JOIN_REQ, when it went out)
-        self._session = None
-        self._group = None
+        self._join: "tuple | None" = None  # (counter, JOIN_REQ, when it went out)
+        self._session: "Session | None" = None  # begun in node.joining, as is the group
+        self._group: "tesla.Group | None" = None
         self._clock = Clock()
         self._newest = None  # (seq, body) of the newest report, while it is pending
         self._base = None  # (seq, values) of the newest report of this boot whose acknowledgement was verified
