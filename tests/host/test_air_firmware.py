@@ -8,9 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from felinar.clock import Now
 from felinar.facts import OrderAnswered
 from felinar.keys import SqliteKeyStore
+from felinar.keys.rekey import HOLDER, Step, order
 from felinar_build import app as build
 from felinar_sim.air_street import AirStreet
 from felinar_sim.clock import VirtualClock
@@ -21,6 +23,7 @@ from tests.host.test_air_commands import Order
 from tests.support.micropython import ROOT
 
 BOARD = ROOT / "boards" / "sim_radio" / "board.toml"
+ZONE = 40_000
 LIGHT = [{"driver": "bh1750", "bus": "i2c0", "address": 35, "period_ms": 30_000}]
 
 
@@ -56,9 +59,16 @@ class Console:
         self._console.write(data)
 
 
-def test_real_lamps_and_a_real_bridge_get_on_with_the_host(tmp_path: Path) -> None:
-    build.build(BOARD, tmp_path / "lamp", mpy=True)
-    build.build(BOARD, tmp_path / "bridge", mpy=True, role="bridge")
+@pytest.fixture(scope="module")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated radio board's application in both roles, as .mpy."""
+    out = tmp_path_factory.mktemp("air")
+    build.build(BOARD, out / "lamp", mpy=True)
+    build.build(BOARD, out / "bridge", mpy=True, role="bridge")
+    return out
+
+
+def test_real_lamps_and_a_real_bridge_get_on_with_the_host(apps: Path, tmp_path: Path) -> None:
     clock = VirtualClock(datetime(2026, 1, 5, 20))
     time = Time(clock)
     keys = SqliteKeyStore(
@@ -69,7 +79,7 @@ def test_real_lamps_and_a_real_bridge_get_on_with_the_host(tmp_path: Path) -> No
     keys.close()
     (tmp_path / "street").mkdir()
     with AirStreet(
-        2, app=tmp_path / "lamp", bridge_app=tmp_path / "bridge", clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
+        2, app=apps / "lamp", bridge_app=apps / "bridge", clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
         folder=tmp_path / "street", fitted=LIGHT, report_s=300,
     ) as street:  # fmt: skip
         line = Console(street)
@@ -93,4 +103,52 @@ def test_real_lamps_and_a_real_bridge_get_on_with_the_host(tmp_path: Path) -> No
         assert not refused, host.air.counts
         assert not set(host.air.keyring.counts), host.air.keyring.counts
         assert max(street.ether.peak.values()) < 1
+        host.stop()
+
+
+def test_a_real_lamp_s_keys_are_changed_over_the_air(apps: Path, tmp_path: Path) -> None:
+    clock = VirtualClock(datetime(2026, 1, 5, 20))
+    time = Time(clock)
+    keys = SqliteKeyStore(
+        tmp_path / "keys.db", SECRET, create=True, now=lambda: time.now().unix, random=time.rng.randbytes,
+        machine=lambda: "machine",
+    )  # fmt: skip
+    old = {1: keys.provision(1)}
+    keys.close()
+    (tmp_path / "street").mkdir()
+    with AirStreet(
+        1, app=apps / "lamp", bridge_app=apps / "bridge", clock=clock, seed=5, keys=old,
+        folder=tmp_path / "street", fitted=LIGHT, report_s=300,
+    ) as street:  # fmt: skip
+        host = Host(time, tmp_path, [Console(street)], create=False)  # type: ignore[arg-type, list-item]
+        street.run_for(60)
+        host.members = {1: {ZONE}}
+        order(host.keys, 1)
+        street.run_for(30)
+        new = host.keys.pending_key(1, HOLDER)
+        flash = street[0].nvs
+        assert (host.air.renewal.step(1), flash.get("felinar", "key", 2)) == (Step.APPLIED, new)
+        assert flash.get("felinar", "zones", 2) == ZONE.to_bytes(2, "big") + host.keys.zone_key(ZONE)
+        host.air.group(ZONE, schema.MODE_OFF, 0, 0, 60, 0)  # waits for its proof
+        host.act()
+        assert street[0].lit
+        street.run_for(40)
+        assert not street[0].lit
+        street.run_for(230)
+        assert host.keys.root(1) == new != old[1]
+        assert host.keys.pending() == []
+        assert host.told_of_keys[-1] == ("a new key is in force", 1)
+        before = len(host.stored())
+        street.run_for(450)
+        joined = host.keys.last_join(1)
+        assert joined == 2
+        assert len(host.stored()) > before  # in its slot of the new map, under the new session
+        assert len(host.store.boards()) == 1
+        # With its old key in flash, as somebody may have copied it, it is nobody.
+        street[0].cut_power()
+        flash.set("felinar", "key", 2, old[1])
+        street[0].power_on()
+        street.run_for(120)
+        assert host.air.keyring.refused[1]["tag"] >= 1
+        assert (host.keys.last_join(1), host.keys.root(1)) == (joined, new)
         host.stop()
