@@ -189,7 +189,7 @@ def readings(
 
 @app.command(
     epilog="Examples:  felinar lamp 1 dim 60 --for 30m --wait   |   felinar lamp 'Strada Unirii 1' auto   |   "
-    "felinar lamp --group 57345 on"
+    "felinar lamp --group centru on"
 )
 def lamp(
     words: Annotated[
@@ -200,8 +200,8 @@ def lamp(
         ),
     ],
     group: Annotated[
-        int | None,
-        typer.Option("--group", "-g", metavar="ADDRESS", help="All lamps of a group, by radio, in place of a node."),
+        str | None,
+        typer.Option("--group", "-g", metavar="GROUP", help="All lamps of a group, by radio, in place of a node."),
     ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
@@ -216,7 +216,8 @@ def lamp(
 ) -> None:
     """Command a lamp for a while. The command is stored, and given as soon as the node can be reached.
 
-    A group's lamps are told for a minute, by every bridge; nobody answers: "on" acts at once, off and dim after 20 s.
+    A group goes by its name in the plan or its address (felinar keys zones). Its lamps are told for a minute, by every
+    bridge; nobody answers: "on" acts at once, off and dim after 20 s.
     """
     from felinar import api
 
@@ -381,7 +382,7 @@ def ports(json: AsJson = False) -> None:
 register_care(app)
 
 
-def _lamp_words(words: list[str], group: int | None) -> tuple[str, LampMode, int | None]:
+def _lamp_words(words: list[str], group: str | None) -> tuple[str, LampMode, int | None]:
     """Node (empty for a group), mode and level. Raises ConfigError."""
     node, rest = ("", words) if group is not None else (words[0], words[1:])
     if not 1 <= len(rest) <= 2:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -106,9 +107,9 @@ class Client:
         """Command a lamp; returns as soon as the command is stored."""
         return self._post(f"/v1/nodes/{node}/lamp", order, api.Command)
 
-    def group_lamp(self, group: int, order: api.LampOrder) -> api.GroupCommand:
-        """Command all lamps of a group; returns as soon as it is queued."""
-        return self._post(f"/v1/groups/{group}/lamp", order, api.GroupCommand)
+    def group_lamp(self, group: int | str, order: api.LampOrder) -> api.GroupCommand:
+        """Command all lamps of a group, by its address or a plan's name for it; returns as soon as it is queued."""
+        return self._post(f"/v1/groups/{quote(str(group), safe='')}/lamp", order, api.GroupCommand)
 
     def config(self, node: int, order: api.ConfigOrder) -> api.Command:
         """Set a node; returns as soon as the command is stored."""

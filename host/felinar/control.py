@@ -90,8 +90,8 @@ def application(hub: Hub, store: Store, status: Callable[[], api.Status], token:
     async def post_lamp(node: FromPath[int], data: JSONBody[api.LampOrder]) -> api.Command:
         return await hub.lamp(node, data)
 
-    @post("/v1/groups/{group:int}/lamp", status_code=202)
-    async def post_group(group: FromPath[int], data: JSONBody[api.LampOrder]) -> api.GroupCommand:
+    @post("/v1/groups/{group:str}/lamp", status_code=202)
+    async def post_group(group: FromPath[str], data: JSONBody[api.LampOrder]) -> api.GroupCommand:
         return hub.group_lamp(group, data)
 
     @post("/v1/nodes/{node:int}/config", status_code=202)

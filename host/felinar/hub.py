@@ -215,7 +215,7 @@ class Hub:
         self._must_understand(node, schema.CONFIG)
         return (await self.commands.config(node, order)).view()
 
-    def group_lamp(self, group: int, order: api.LampOrder) -> api.GroupCommand:
+    def group_lamp(self, group: int | str, order: api.LampOrder) -> api.GroupCommand:
         """Command the lamps of a group. Raises CommandError."""
         if self.air is None:
             raise CommandError(

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from felinar import api
+from felinar.errors import CommandError, FelinarError
 from felinar.keys import SqliteKeyStore
 from felinar.keys.rekey import HOLDER, Step, order
+from felinar.provision.ledger import Ledger
+from felinar.provision.plan import PlanEntry
 from felinar_wire import frame, join, schema
 
 from tests.host.air_bench import SECRET, Host, Lamp, Street, street
 from tests.host.test_air_commands import Order, give, ready
+from tests.host.test_air_service import Town, in_town
 
 ZONE = 0x8001
 
@@ -238,8 +243,6 @@ def test_when_its_own_store_fails_nothing_is_believed_and_the_street_goes_on(tmp
     ready(town)
 
     def broken() -> dict[int, set[int]]:
-        from felinar.errors import FelinarError
-
         raise FelinarError("The ledger can't be read.")
 
     host.air.renewal._members = broken
@@ -247,3 +250,51 @@ def test_when_its_own_store_fails_nothing_is_believed_and_the_street_goes_on(tmp
     assert host.air.counts["keys"] >= 2
     assert set(host.said) == {"The ledger can't be read."}
     reports(town, host, town.lamps[0])
+
+
+def pole(number: int) -> PlanEntry:
+    return PlanEntry(f"B-{number}", f"Pole {number}", 47.7, 26.6, group="Centru" if number < 3 else "")
+
+
+@in_town(1)
+async def test_a_daemon_with_a_plan_and_commands_beside_it(town: Town) -> None:
+    folder = town.folder
+    ledger = Ledger(folder / "flash.db")
+    ledger.merge([pole(number) for number in (1, 2, 3)])
+    for number in (1, 2, 3):
+        ledger.take(f"246f28aabb{number:02x}")
+    lamps = [town.lamp(number) for number in (1, 2, 3)]
+    await town.until(lambda: all(lamp.joins for lamp in lamps))
+    await town.until(lambda: all(lamp.zones for lamp in lamps[:2]), 90)
+    await town.run(3)
+    said = town.hub.group_lamp("centru", api.LampOrder("on"))
+    assert (said.group, said.bridges) == (0x8001, ["bridge 0"])
+    await town.run(3)
+    assert [[what for _, what, _ in lamp.groups] for lamp in lamps] == [["at once"], ["at once"], []]
+    for wrong in ("nowhere", "0", 65280):
+        with pytest.raises(CommandError, match=f"'{wrong}' is no group"):
+            town.hub.group_lamp(wrong, api.LampOrder("on"))
+    assert (town.log.count("a new key was sent"), town.log.count("a node has its zone's key")) == (2, 2)
+
+    # A number that a command has is none of a REKEY's.
+    first = await town.hub.lamp(1, api.LampOrder("dim", 60))
+    await town.until(lambda: town.hub.commands.totals.get("acknowledged"), 10)
+    numbers = list(lamps[0]._done)
+    assert len(numbers) == 2
+    assert numbers[1] == town.hub.last_number(1)
+    assert lamps[0].orders[-1][1] == schema.LAMP_SET
+
+    waits = await town.hub.lamp(3, api.LampOrder("dim", 60, for_s=300))
+    lamps[2].answers = False
+    store = SqliteKeyStore(folder / "keys.db", SECRET, role="keys", now=lambda: town.street.now().unix)
+    store.remove(3)
+    store.close()
+    await town.until(lambda: 3 not in town.air.air.peers, 10)
+    node = next(node for node in town.hub.nodes() if node.node == 3)
+    assert (node.online, node.link, node.radio) == (False, None, None)
+    assert town.log.count("a node's key is out of use: its session has ended, its slot is free") == 1
+    assert first.id < waits.id
+    sent = len(town.bridges[0].sent)
+    await town.run(30)
+    assert not any(frame.unpack(data, 1)[1] == 3 for _, data in town.bridges[0].sent[sent:])
+    ledger.close()

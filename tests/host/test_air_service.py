@@ -47,6 +47,8 @@ class Town:
     """Hub, store and air as the daemon has them, over fake bridges, in the street's time."""
 
     def __init__(self, folder: Path, bridges: int) -> None:
+        self.folder = folder
+        self._ticked = 0
         self.street = Street()
         self.cables: dict[FakeBridge, Cable] = {}
         self.opened = asyncio.Event()
@@ -61,6 +63,7 @@ class Town:
             folder / "keys.db",
             SECRET,
             create=True,
+            role="sessions",
             now=lambda: self.street.now().unix,
             random=self.street.rng.randbytes,
         )
@@ -92,11 +95,10 @@ class Town:
     async def run(self, seconds: float) -> None:
         """Let the street's time pass; what waits for the disk is waited for."""
         end = self.street.us + seconds * 1e6
-        second = self.street.us
         while self.street.us < end:
             self.street.run(0.02)
-            if self.street.us - second >= 1e6:
-                second = self.street.us
+            if self.street.us - self._ticked >= 1e6:
+                self._ticked = self.street.us
                 self.air.air.tick()
                 self.hub.commands.tick()
             self.air.act()

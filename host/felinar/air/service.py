@@ -26,7 +26,7 @@ from felinar.config import Config
 from felinar.errors import CommandError, StoreError
 from felinar.facts import Fact
 from felinar.keys import SqliteKeyStore
-from felinar.keys.zones import LEDGER, Members
+from felinar.keys.zones import LAST, LEDGER, Members, zone_of
 from felinar.link import SAY_AGAIN_S, Opener
 from felinar.port import open_port
 from felinar.store import Row, Store
@@ -62,6 +62,7 @@ class AirService:
     ) -> None:
         """Raises ConfigError (numbers of bridges), StoreError (the versions can't be kept), KeyStoreError."""
         self._store = store
+        self._keys = keys
         self._hub = hub
         self._clock = clock
         self._log = log
@@ -157,10 +158,15 @@ class AirService:
 
     # What people order and see
 
-    def group(self, address: int, order: api.LampOrder) -> api.GroupCommand:
-        """Command all lamps that listen to a group's address. Raises CommandError."""
-        if not 1 <= address < 0xFF00:
-            raise CommandError(f"{address} is no group's address: they go from 1 to {0xFF00 - 1}.")
+    def group(self, group: int | str, order: api.LampOrder) -> api.GroupCommand:
+        """Command all lamps of a group, which has an address, and in a plan a name. Raises CommandError, KeyStoreError."""
+        address = zone_of(str(group), self._keys.zone_names().get)
+        if address is None:
+            raise CommandError(
+                f"'{group}' is no group: neither one of a plan, nor an address from 1 to {LAST}.",
+                "felinar keys zones lists those of plans.",
+                status=404,
+            )
         if order.mode == "dim" and (order.level is None or not 1 <= order.level <= 100):
             raise CommandError("A lamp is dimmed to 1 to 100 %.", "Give a level, for example 60.")
         if order.mode != "dim" and order.level is not None:
@@ -175,10 +181,10 @@ class AirService:
             raise CommandError("No bridge is there to say it.", "Look at the bridges: felinar nodes.", status=503)
         level = {"on": 100, "dim": order.level or 0}.get(order.mode, 0)
         lasts = 0 if order.mode == "auto" else for_s
-        group = self.air.group(address, MODES[order.mode], level, order.fade_s, lasts, REASONS.get(order.reason, 0))
+        said = self.air.group(address, MODES[order.mode], level, order.fade_s, lasts, REASONS.get(order.reason, 0))
         self.act()
         return api.GroupCommand(
-            id=group.id, group=address, mode=order.mode, level=order.level, fade_s=order.fade_s, for_s=lasts or None,
+            id=said.id, group=address, mode=order.mode, level=order.level, fade_s=order.fade_s, for_s=lasts or None,
             bridges=[line.url for line in ready],
         )  # fmt: skip
 
