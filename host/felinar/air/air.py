@@ -71,7 +71,9 @@ class Air(Down):
         )  # fmt: skip
         self.cells = _cells(plan, versions, random)
         super().__init__(self.cells, self.keyring, broadcast, clock, self.peers, self.counts, random, say, history)
-        self.renewal = Renewal(keys, self.keyring, members=members, last=last, random=random, tell=tell)
+        self.renewal = Renewal(
+            keys, self.keyring, members=members, last=last, random=random, tell=tell, trouble=self._trouble
+        )
         self._tell = tell
         self._changed = changed
         self._looked = float("-inf")
@@ -107,9 +109,9 @@ class Air(Down):
             if mono - self._looked >= EVERY_S:
                 self._looked = mono
                 self._look(mono)
-            self.renewal.push(self.peers, self._ms(), mono)
         except FelinarError as error:
             self._trouble(error)
+        self.renewal.push(self.peers, self._ms(), mono)
 
     def _look(self, mono: float) -> None:
         news = self.keyring.news()

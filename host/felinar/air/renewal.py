@@ -9,6 +9,7 @@ from felinar_wire import frame, schema
 
 from felinar.air.cell import Cell, Peer
 from felinar.air.orders import ANSWER, GAP
+from felinar.errors import FelinarError
 from felinar.keys import Keyring, KeyStore
 from felinar.keys.rekey import ROOT, Rekeying, Step
 
@@ -31,8 +32,8 @@ Tell = Callable[..., None]
 
 class Renewal:
     """REKEYs of all nodes. `members()` has the zones of each node, `last(address)` the number of its newest command of
-    another kind, None when there was none; `tell(words, node=…)` is told of each step. Raises KeyStoreError, and what
-    `members` raises. Times `mono` are monotonic, in s.
+    another kind, None when there was none; `tell(words, node=…)` is told of each step, `trouble` what `members` raises. Raises
+    KeyStoreError. Times `mono` are monotonic, in s.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Renewal:
         last: Callable[[int], int | None],
         random: Callable[[int], bytes],
         tell: Tell,
+        trouble: Callable[[FelinarError], None],
     ) -> None:
         self._keyring = keyring
         self._rekeying = Rekeying(keys, keyring, self._number)
@@ -51,6 +53,7 @@ class Renewal:
         self._last = last
         self._random = random
         self._tell = tell
+        self._trouble = trouble
         self._zones: dict[int, frozenset[int]] = {}
         self._due: list[tuple[int, int]] = []
         self._stale = True
@@ -78,7 +81,7 @@ class Renewal:
 
     def look(self, news: bool, mono: float) -> None:
         """See what is ordered; `news`: somebody else may have changed the key store."""
-        members = {a: frozenset(zones) for a, zones in self._members().items()}
+        members = self._now()
         if not (news or self._stale or members != self._zones):
             return
         self._zones = members
@@ -94,6 +97,13 @@ class Renewal:
         self._tries = {at: tried for at, tried in self._tries.items() if at in due}
         self._told &= due
         self._stale = False
+
+    def _now(self) -> dict[int, frozenset[int]]:
+        try:
+            return {address: frozenset(zones) for address, zones in self._members().items()}
+        except FelinarError as error:
+            self._trouble(error)  # a rotation does not wait for it
+            return self._zones
 
     def push(self, peers: Mapping[int, Peer], now: int, mono: float) -> None:
         """Queue REKEYs for those who are there, a few at a time, and rarer who has not answered. `now` in ms since 2024."""

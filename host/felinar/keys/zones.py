@@ -51,10 +51,9 @@ class Members:
         """By address; none without a ledger. Raises ProvisionError, KeyStoreError; what was known stays so."""
         stamp = self._look()
         if stamp != self._stamp:
-            self._stamp = stamp
             if stamp[0] is not None:
-                self._known = self._read()
-            self._stamp = self._look()  # closing it may have tidied its files up
+                self._known = self._read()  # closing it may tidy its files up: then it is read once more
+            self._stamp = stamp
         return self._known
 
     def _look(self) -> tuple[object, ...]:
