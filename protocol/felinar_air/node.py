@@ -54,18 +54,20 @@ class Access:
         self._heard = self._alive = now
         self._free = self._free_n = self._rssi = self._asked = 0
         self._held: list[tuple[int, int]] = []  # (counter, when it began) of beacons that may be verified yet
+        self._gone = 0  # of intervals up to that one some are not in it any more
         # By verified beacons: the newest one's interval and offset, an older one's, and what they say of the drift.
         self._sure = self._sure_off = self._mark = self._mark_off = self._rate = 0
         self._drift = 100  # ppm that are not known
 
     # Beacons
 
-    def heard(self, bridge: int, counter: int, body: bytes, began: int, rssi: int = 0) -> None:
+    def heard(self, bridge: int, counter: int, body: bytes, began: int, rssi: int = 0, lasting: bool = True) -> None:
         """A beacon that nobody has verified: address - BEACONS, counter (its interval << 8 | number), when it began.
 
         As long as the clock is not set any interval that ends in the right eight bits will do. It does nothing to a node
         in a slot: slot times come from verified beacons, which are exact enough for longer than it takes to verify one. A
         node without a slot takes a bridge that is 6 dB stronger (`rssi` in dBm) until it has asked for one in vain.
+        `lasting` False: it can't be verified later.
         """
         frame = self.frame
         if bridge != frame.bridge:
@@ -80,8 +82,10 @@ class Access:
         n = counter >> 8
         self._heard = began
         self._rssi = rssi
-        self._held = self._held[-7:]
-        self._held.append((counter, began))
+        if lasting:
+            if len(self._held) > 7:
+                self._gone = max(self._gone, self._held.pop(0)[0] >> 8)
+            self._held.append((counter, began))
         if not self._sure:
             self._off = began - n * INTERVAL - (body[17] << 8 | body[18])
             if self.slot < 0 or (frame.sf, bridge) != self._home:
@@ -107,7 +111,7 @@ class Access:
         """How many ms slot times may be wrong by; a day when no verified beacon has told any."""
         if not self._sure:
             return 86400000
-        return 3 + (abs(now - self._alive) // INTERVAL * self._drift + 99) // 100
+        return 3 + (abs(now - self._sure_off - self._sure * INTERVAL) // INTERVAL * self._drift + 99) // 100
 
     def verified(self, bridge: int, counter: int, body: bytes) -> object:
         """What was `sent` in the slot that this genuine beacon acknowledges, to be let go of; None when it does not.
@@ -119,24 +123,35 @@ class Access:
             return None
         n = counter >> 8
         times = [began for held, began in self._held if held == counter]
-        # Of two with that counter one is forged, and nothing tells which.
-        if len(times) == 1 and n >= self._sure:
+        if n >= self._sure:
+            # The host is there, even if nothing tells when its beacon began.
+            if self._sure:
+                self._alive = self._offset(n) + n * INTERVAL
+            elif times:
+                self._alive = times[0]
+        # Of two with that counter one is forged, and nothing tells which; nor when a flood may have displaced the genuine one.
+        if len(times) == 1 and n >= self._sure and n > self._gone:
             off = times[0] - n * INTERVAL - (body[17] << 8 | body[18])
+            late = False
             if self._sure:
                 # An interrupt may be served late, not early: what came later than expected counts as far as drift goes.
                 expected = self._offset(n)
                 most = 1 + (n - self._sure) * self._drift // 100
+                late = off > expected + GUARD + most
                 off = max(min(off, expected + most), expected - GUARD - most)
-            if not self._sure or n - self._mark > 120:
-                if self._sure:
-                    # Over 20 minutes and more 2 ms are at most 2 ppm; the rest is for the temperature.
-                    self._rate = (off - self._mark_off) * 1600 // (n - self._mark)
-                    self._drift = 10
-                self._mark = n
-                self._mark_off = off
-            self._sure = n
-            self._sure_off = self._off = off
-            self._alive = off + n * INTERVAL
+            # Somebody may record beacons and repeat them later. If nothing else comes for a minute, the host's clock was set.
+            if not late:
+                if not self._sure or n - self._mark > 120:
+                    if self._sure:
+                        # Over 20 minutes and more 2 ms are at most 2 ppm; the rest is for the temperature.
+                        self._rate = (off - self._mark_off) * 1600 // (n - self._mark)
+                        self._drift = 10
+                    self._mark = n
+                    self._mark_off = off
+                self._sure = n
+                self._sure_off = self._off = off
+            elif n - self._sure > 6:
+                self._sure = 0
         if self.slot < 0 or n <= self._from or (frame.sf, bridge) != self._home:
             return None
         if body[16] != self._map:
