@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from felinar.air.orders import GROUP_MS, GROUP_REPEATS
+from felinar.keys.broadcast import tagged
 from felinar_air import host, plan
 
 from felinar_bench.air_lamp import BASE, GROUP, RELAY_US, Bridge, Mask
 from felinar_bench.air_street import Street
 
+AIR_MS = 70
+"""Of a group command at SF7, and between its bridge's decision and its end."""
 PROOF_US = 40_000
 """From the end of a beacon until a lamp has verified what the key in it opens, and switched."""
 
@@ -43,7 +46,7 @@ def one(street: Street, times: int) -> tuple[list[float], list[float]]:
 def group(street: Street, on: bool) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
     """(seconds until each lamp has switched, how many took an "on" back) of a GROUP_LAMP at a random moment.
 
-    "On" acts as it comes and is to be confirmed; "dim" acts when a key two intervals later has proven it.
+    "On" acts as it comes and is to be confirmed; "dim" acts when the key of its tag, which is out one or two intervals later, has proven it.
     """
     street.run(street.rng.uniform(1, 11))
     lamps = len(street.lamps)
@@ -56,6 +59,7 @@ def group(street: Street, on: bool) -> tuple[np.ndarray[Any, np.dtype[np.float64
 
     def ear(at: int, bridge: Bridge, what: Any, mask: Mask, n: int) -> None:
         if what == key:
+            n = tagged(BASE + at // 1000 - AIR_MS)
             new = mask & np.isinf(when)
             if on:
                 when[new] = (at + RELAY_US - start) / 1e6

@@ -16,6 +16,7 @@ from felinar.clock import Clock
 from felinar.errors import FelinarError
 from felinar.facts import Fact, OrderExpired, OrderSent
 from felinar.keys import Broadcast, Keyring
+from felinar.keys.broadcast import tagged
 from felinar.tables import History
 
 _FRONT = frame.HEADER + 8
@@ -293,10 +294,10 @@ class Down:
     def _group_frame(self, group: Group | None, at: int) -> bytes:
         if group is None or (group.ends and group.ends <= at):
             return b""
-        n = at // INTERVAL
+        n = tagged(at)
         if n not in group.frames:
             group.frames = {m: data for m, data in group.frames.items() if m >= n - 1}
             group.frames[n] = self._broadcast.lamp(
-                group.address, at, group.id, group.mode, group.level, group.fade, group.left(at), group.reason
+                group.address, n * INTERVAL, group.id, group.mode, group.level, group.fade, group.left(at), group.reason
             )
         return group.frames[n]

@@ -12,6 +12,19 @@ from felinar_wire.session import nonce
 
 from felinar.keys.interface import KeyStoreError
 
+_EARLY = 7000
+"""ms of an interval in which the last one's key is good: nodes must be sure, to within their clock's error, that it is not out."""
+
+
+def tagged(at: int) -> int:
+    """The interval whose key a command to a group is tagged with that goes on the air at `at`, ms since 2024.
+
+    That of the last interval wherever nodes can tell that it is still secret (they take it until its disclosure, in the
+    next interval's end): so a command is proven 10 s earlier, 3 to 12 s after it was sent.
+    """
+    n = at // tesla.INTERVAL
+    return n - 1 if at % tesla.INTERVAL < _EARLY else n
+
 
 class Broadcast:
     """Builds beacons, group commands and disclosures.
@@ -95,7 +108,10 @@ class Broadcast:
     def lamp(
         self, address: int, at: int, number: int, mode: int, level: int, fade: int = 0, ttl: int = 0, reason: int = 0
     ) -> bytes:
-        """A GROUP_LAMP: `mode` and `reason` as in LAMP_SET, level in %, fade in s (0-255), ttl in units of 10 s."""
+        """A GROUP_LAMP under the key of `at`'s interval (see `tagged`).
+
+        `mode` and `reason` as in LAMP_SET, level in %, fade in s (0-255), ttl in units of 10 s.
+        """
         n = at // tesla.INTERVAL
         layout = core.LAYOUT[tesla.GROUP_LAMP]
         fields = core.encode(layout, [number, mode, level, fade, ttl, reason, bytes(8)])[:-8]
