@@ -64,7 +64,8 @@ class Link(Orders):
         self._wait = _EVENT_MS
         self._time_at = 0
         self._asked_at = 0
-        self._acted: list = []  # ids of group commands
+        self._acted: list = []  # ids of group commands that were proven
+        self._once = None  # the "on" that came at once
         self._before = None  # the order that an "on" without proof has replaced
         self.reply: list = []
         self.due = _NEVER  # when `step` has something to look at
@@ -120,26 +121,31 @@ class Link(Orders):
             raise WireError("short")
         if not group or (beacon and bridge != access.frame.bridge):
             if beacon:
-                self._beacon(bridge, low, payload[:-8], began, rssi)
+                self._beacon(bridge, low, payload[:-8], began, rssi, False)
             return
         if 0 <= bridge < BRIDGES and bridge == access.frame.bridge and address not in group.last:
             group.last[address] = 0
         now = self._radio.now()
         time, bound = self._clock.now(now)
+        counts = group.counts
+        bad = counts.get("tag", 0)
         try:
             events = group.receive(data, time, bound)
         except WireError as error:
+            if error.reason != "replay" and error.reason != "address":
+                self.bad += 1
             if beacon and error.reason != "replay":
                 # It is there, and can't be verified.
                 n = time // tesla.INTERVAL
                 n += ((low >> 8) - n + 128 & 255) - 128
-                self._beacon(bridge, n << 8 | low & 255, payload[:-8], began, rssi)
+                self._beacon(bridge, n << 8 | low & 255, payload[:-8], began, rssi, False)
             return
+        self.bad += counts.get("tag", 0) - bad  # frames that were held until now
         for what, kind, address, counter, body in events:
             if kind == schema.BEACON:
                 bridge = address - BEACONS
                 if what == "held":
-                    self._beacon(bridge, counter, body, began, rssi)
+                    self._beacon(bridge, counter, body, began, rssi, True)
                 else:
                     self.heard = True
                     self._heard_at = self._app.clock.up()
@@ -148,9 +154,9 @@ class Link(Orders):
             elif kind == schema.GROUP_LAMP:
                 self._group_lamp(what, body)
 
-    def _beacon(self, bridge: int, counter: int, body: bytes, began: int, rssi: int) -> None:
+    def _beacon(self, bridge: int, counter: int, body: bytes, began: int, rssi: int, lasting: bool) -> None:
         access = self._radio.access
-        access.heard(bridge, counter, body, began, rssi)
+        access.heard(bridge, counter, body, began, rssi, lasting)
         if self._root and access.joining and bridge == access.frame.bridge:
             at = access.join(self._radio.now())
             if at:
@@ -226,26 +232,27 @@ class Link(Orders):
         id, mode, level, fade, ttl = body[0] << 8 | body[1], body[2], body[3], body[4], (body[5] << 8 | body[6]) * 10
         if what == "take back":
             before = self._before
-            self._before = None
+            self._before = self._once = None
             if before:
                 mode, level, until, reason = before
                 app.override(mode, level, max(until - app.clock.up(), 0), 0, reason)
             return
-        known = id in self._acted
-        if what == "verified" and known:
-            self._before = None  # confirmed; or a repeat
-        if known or mode > modes.DIM or level > 100 or (mode and not ttl) or policy.safe:
+        if id in self._acted or mode > modes.DIM or level > 100 or (mode and not ttl) or policy.safe:
             return
-        if what == "held":
-            return
-        self._acted.append(id)
-        if len(self._acted) > _IDS:
-            del self._acted[0]
         if what == "at once":
+            # Who has a zone's key may give it any id: it proves nothing of what else has that id.
+            self._once = body
             self._before = (modes.AUTO, 0, 0, 0)
             if policy.mode:
                 self._before = (policy.mode, policy._level, policy._until, policy.reason)
             self.due = self._radio.now() + 1000
+        else:
+            self._acted.append(id)
+            if len(self._acted) > _IDS:
+                del self._acted[0]
+            self._before = None  # what a genuine order has replaced is not to come back
+            if body == self._once:
+                return  # has acted
         app.override(mode, level, ttl, fade, body[7])
 
     def _lamp_set(self, id: int, mode: int, level: int, fade: int, ttl: int, reason: int) -> None:
