@@ -87,6 +87,29 @@ def test_a_node_gets_its_key_and_all_join_once_so_that_it_is_in_force(tmp_path: 
     assert host.said == []
 
 
+def test_only_the_nodes_of_that_bridge_join_and_not_more_than_once_an_hour(tmp_path: Path) -> None:
+    town, host = street(tmp_path, lamps=0, bridges=2)
+    places = [town.bridges[i] for i in (0, 0, 0, 1)]
+    lamps = [Lamp(town, i + 1, host.keys.provision(i + 1), [place]) for i, place in enumerate(places)]
+    ready(town)
+    rotate(host, 1)
+    town.until(lambda: host.air.renewal.step(1) == Step.APPLIED, 60)
+    town.run(60)
+    rotate(host, 2)
+    town.until(lambda: host.air.renewal.step(2) == Step.APPLIED, 60)
+    town.run(100)
+    assert [lamp.joins for lamp in lamps] == [1, 1, 1, 1]  # there may be more to come
+    town.until(lambda: host.keys.pending() == [], 300)
+    town.until(lambda: [lamp.joins for lamp in lamps] == [2, 2, 2, 1], 120)
+    rotate(host, 3)
+    rotate(host, 4)
+    town.until(lambda: host.air.renewal.step(4) == Step.NONE, 600)
+    town.run(1500)
+    assert host.air.renewal.step(3) == Step.APPLIED
+    assert town.until(lambda: host.air.renewal.step(3) == Step.NONE, 2400) > 800
+    town.until(lambda: [lamp.joins for lamp in lamps] == [3, 3, 3, 2], 120)
+
+
 def test_it_is_sent_until_it_has_come_and_a_lost_answer_does_no_harm(tmp_path: Path) -> None:
     town, host = street(tmp_path, lamps=2)
     ready(town)

@@ -118,8 +118,7 @@ class Air(Down):
         if news:
             self._dismiss()
         self.renewal.look(news, mono)
-        now = self._ms()
-        if cells := self.renewal.overdue(self.peers, self.cells, now, mono):
+        if cells := self.renewal.overdue(self.peers, self.cells, mono):
             for cell in cells:
                 cell.slots.replan()
             self._keep_versions()

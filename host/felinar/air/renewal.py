@@ -24,7 +24,6 @@ _REPEATS = (GAP, 2000, 10_000, 30_000)
 _TRY_MS = 120_000
 _AGAIN_S, _AGAIN_MOST_S = 300, 3600
 _AT_ONCE = 4  # on a bridge, so that whoever doesn't answer holds nobody up for long
-_HEARD_MS = 900_000
 _REMEMBERED = 8  # commands that a node remembers the numbers of
 
 Tell = Callable[..., None]
@@ -173,10 +172,10 @@ class Renewal:
         """How far a node's rotation is."""
         return self._rekeying.step(address)
 
-    def overdue(self, peers: Mapping[int, Peer], cells: Iterable[Cell], now: int, mono: float) -> list[Cell]:
+    def overdue(self, peers: Mapping[int, Peer], cells: Iterable[Cell], mono: float) -> list[Cell]:
         """Bridges whose nodes are all to join anew, as nothing else makes one do so that has a new key.
 
-        Once for all who have theirs, when no more are being sent; and for each only once, as then its power or radio is gone.
+        Once for all who have theirs, when no more are being sent; who has not joined by then has no slot in the new map.
         """
         found = []
         for cell in cells:
@@ -184,9 +183,8 @@ class Renewal:
             late = [
                 since
                 for address, since in self._applied.items()
-                if (peer := peers.get(address)) and peer.slot is not None and peer.home is cell
-                and now - peer.heard < _HEARD_MS and (last is None or since > last)
-            ]  # fmt: skip
+                if (peer := peers.get(address)) and peer.home is cell and peer.slot is not None
+            ]
             if not late or mono - max(late) < SETTLE_S or (last is not None and mono - last < APART_S):
                 continue
             if any(isinstance(what, tuple) and what[2] == ROOT for what in _waiting(cell)):
