@@ -127,6 +127,8 @@ def test_lamps_on_the_air_are_shown_and_commanded_like_any(tmp_path: Path, monke
             caller.lamp.event()
         assert ask("lamp", "--group", str(GROUP), "on") == f"group {GROUP}, on: being said by {caller.url}\n"
         until(lambda: caller.lamp.groups, "the command to the group", 5)
+        told = complaint(tmp_path, "lamp", "--group", "Piața Mare", "on", "-d", str(data))
+        assert "'Piața Mare' is no group" in told
         assert caller.lamp.groups[0][1] == "at once"
         for _ in range(4):  # a busy machine may miss the time of an answer, and this lamp does not repeat what it said
             try:
