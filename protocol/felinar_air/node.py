@@ -83,7 +83,7 @@ class Access:
         self._heard = began
         self._rssi = rssi
         if lasting:
-            if len(self._held) > 7:
+            if len(self._held) > 15:
                 self._gone = max(self._gone, self._held.pop(0)[0] >> 8)
             self._held.append((counter, began))
         if not self._sure:
@@ -122,25 +122,29 @@ class Access:
         if bridge != frame.bridge:
             return None
         n = counter >> 8
-        times = [began for held, began in self._held if held == counter]
+        off = -n * INTERVAL - (body[17] << 8 | body[18])
+        offs = [began + off for held, began in self._held if held == counter]
         if n >= self._sure:
-            # The host is there, even if nothing tells when its beacon began.
+            expected = self._offset(n)
+            most = 1 + (n - self._sure) * self._drift // 100
+            self._alive = self._heard
             if self._sure:
-                self._alive = self._offset(n) + n * INTERVAL
-            elif times:
-                self._alive = times[0]
-        # Of two with that counter one is forged, and nothing tells which; nor when a flood may have displaced the genuine one.
-        if len(times) == 1 and n >= self._sure and n > self._gone:
-            off = times[0] - n * INTERVAL - (body[17] << 8 | body[18])
-            late = False
-            if self._sure:
-                # An interrupt may be served late, not early: what came later than expected counts as far as drift goes.
-                expected = self._offset(n)
-                most = 1 + (n - self._sure) * self._drift // 100
-                late = off > expected + GUARD + most
-                off = max(min(off, expected + most), expected - GUARD - most)
-            # Somebody may record beacons and repeat them later. If nothing else comes for a minute, the host's clock was set.
-            if not late:
+                self._alive = expected + n * INTERVAL
+                # No two can be heard within the guard: others with that counter are forged, or were recorded and repeated.
+                near = [off for off in offs if abs(off - expected) <= GUARD + most]
+                if offs and not near:
+                    if len(offs) == 1 and offs[0] < expected and n > self._gone:
+                        near.append(expected - GUARD - most)  # what was measured before was late
+                    elif n - self._sure > 6:
+                        self._sure = 0  # a minute of that: the host's clock was put right
+                offs = near
+            elif n <= self._gone:
+                offs = []
+            if len(offs) == 1:
+                off = offs[0]
+                if self._sure:
+                    # An interrupt may be served late, not early: what came later than expected counts as far as drift goes.
+                    off = min(off, expected + most)
                 if not self._sure or n - self._mark > 120:
                     if self._sure:
                         # Over 20 minutes and more 2 ms are at most 2 ppm; the rest is for the temperature.
@@ -150,8 +154,6 @@ class Access:
                     self._mark_off = off
                 self._sure = n
                 self._sure_off = self._off = off
-            elif n - self._sure > 6:
-                self._sure = 0
         if self.slot < 0 or n <= self._from or (frame.sf, bridge) != self._home:
             return None
         if body[16] != self._map:
@@ -187,6 +189,7 @@ class Access:
         sf, bridge = self._home = (self.frame.sf, self.frame.bridge)
         self._follow(sf, bridge, now)
         self._off = off
+        self._gone = n
         self.timed = True  # or else the next bridge that is heard would be taken
 
     def turn(self, now: int) -> "tuple[int, int, int]":
