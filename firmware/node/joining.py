@@ -51,17 +51,23 @@ def rekey(link, payload: bytes) -> int:
     address = payload[2:4]
     if len(payload) != 20:
         return schema.RESULT_INVALID
+    zones = link._zones
+    root = address == b"\0\0"
     try:
-        if address == b"\0\0":
-            link._root = payload[4:]
-            link._nvs.set_blob("key", link._root)
+        if root:
+            link._nvs.set_blob("key", payload[4:])
         else:
-            zones = [link._zones[i : i + 18] for i in range(0, len(link._zones), 18)]
-            link._zones = b"".join([zone for zone in zones if zone[:2] != address][-3:]) + payload[2:]
-            link._nvs.set_blob("zones", link._zones)
-            if link._group:
-                _regroup(link)
+            zones = [zones[i : i + 18] for i in range(0, len(zones), 18)]
+            zones = b"".join([zone for zone in zones if zone[:2] != address][-3:]) + payload[2:]
+            link._nvs.set_blob("zones", zones)
         link._nvs.commit()
     except OSError:
         return schema.RESULT_REFUSED
+    if root:
+        link._root = payload[4:]
+        link._radio.access.joining = True  # which puts the new key in force
+    else:
+        link._zones = zones
+        if link._group:
+            _regroup(link)
     return schema.RESULT_APPLIED
