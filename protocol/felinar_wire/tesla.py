@@ -157,7 +157,7 @@ class Group:
         elif address in self.zones:
             if cmac(self.zones[address], entry[1][:-8])[:8] != body[-8:]:
                 raise WireError("zone")
-            if body[2] == 1 and not self._on and now >= self.barred:
+            if body[2] == 1 and not self._on and now >= self.barred and n - 1 <= now // INTERVAL:  # a minute at most
                 self._on = entry
                 what = "at once"
         # Of the frames of a kind and an interval any four are held, each with the same chance, flood or not.

@@ -212,7 +212,7 @@ class Listener:
         if kind == GROUP_LAMP and address in self.zones:
             if cmac(self.zones[address], front + body[:-8])[:8] != body[-8:]:
                 raise Refused("zone")
-            if body[2] == 1 and self.waiting_on is None and now >= self.barred_until:
+            if body[2] == 1 and self.waiting_on is None and now >= self.barred_until and (n - 1) * 10_000 <= now:
                 self.waiting_on = frame
                 events.append(["at once", kind, address, counter, body.hex()])
         if number < 4:

@@ -238,7 +238,7 @@ MESSAGES = {
         GROUP,
         "readable by all; a zone tag of 8 bytes in its body, and a TESLA tag of 8 bytes behind it",
         'What all lamps of a group are to do: LAMP_SET in whole bytes; not answered. An "on" that has acted at once is only '
-        "confirmed when it is verified, see *Fail lit*. Another frame with an id that has acted does nothing.",
+        "confirmed when it is verified, see *Fail lit*. Another frame with an id that was verified does nothing.",
         {
             "id": "number of the command, by which a repeat is known",
             "mode": "MODE_*",
