@@ -1,5 +1,8 @@
 """What a host asks and orders, by wire or by radio: each order is carried out once, and answered as often as it comes."""
 
+# `_send` and `greet` are those of who inherits; to declare them here would cost each node memory.
+# pyright: reportAttributeAccessIssue=false
+
 import os
 
 from felinar_wire import WireError, codec, schema
@@ -28,7 +31,7 @@ class Orders:
         self.bad = 0  # frames that made no sense
 
     def _say(self, kind: int, values: list) -> None:
-        self._send(kind, codec.encode(kind, values))  # type: ignore[attr-defined]
+        self._send(kind, codec.encode(kind, values))
 
     def _hello(self) -> None:
         app = self._app
@@ -64,7 +67,7 @@ class Orders:
 
     def _query(self, what: int) -> None:
         if what == schema.QUERY_HELLO:
-            self.greet()  # type: ignore[attr-defined]
+            self.greet()
         elif what == schema.QUERY_HEALTH:
             self._say(schema.HEALTH, self._app.health_values())
 
@@ -75,13 +78,13 @@ class Orders:
             self._results.append((id, body))
             if len(self._results) > _RESULTS:
                 self._results.pop(0)
-        self._send(schema.RESULT, body)  # type: ignore[attr-defined]
+        self._send(schema.RESULT, body)
 
     def _known(self, id: int) -> bool:
         """Whether this command was carried out before; its first answer is then given again."""
         for known, body in self._results:
             if known == id:
-                self._send(schema.RESULT, body)  # type: ignore[attr-defined]
+                self._send(schema.RESULT, body)
                 return True
         return False
 

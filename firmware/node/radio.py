@@ -28,6 +28,7 @@ class Radio:
     """Runs the radio in one task: `run`. `wish` holds, for each reason to contend, when to try (0: not)."""
 
     def __init__(self, app) -> None:
+        # A node without a sound board.json has no radio and does not come here; kept from its start it would fill the heap.
         about = boards.parse(boards.find("board.json"))["radio"]  # type: ignore[index]
         name = about["chip"][:5] + "x"  # one driver a family
         radio = self._radio = getattr(__import__("drivers." + name), name).open(app.board, about)

@@ -17,6 +17,7 @@ from felinar.care.commands import register as register_care
 from felinar.durations import moment, seconds
 from felinar.errors import ClientError, ConfigError, FelinarError
 from felinar.keys.commands import app as keys
+from felinar.options import AsJson, ConfigFile, DataDir
 
 if TYPE_CHECKING:
     from felinar import api
@@ -54,17 +55,6 @@ class LampMode(StrEnum):
     OFF = "off"
     AUTO = "auto"
     DIM = "dim"
-
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="FELINAR_CONFIG", help="Configuration in TOML."),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", "-d", metavar="DIR", envvar="FELINAR_DATA_DIR", help="Where the daemon keeps its data."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
 
 def _version(value: bool) -> None:

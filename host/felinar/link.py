@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -13,14 +12,12 @@ from felinar.config import LinkConfig
 from felinar.errors import LinkError
 from felinar.facts import Fact, Hello, Stale
 from felinar.port import Port, open_port
-from felinar.reconnect import Reconnect, State
+from felinar.reconnect import State
 from felinar.session import Order, Session
+from felinar.supervisor import Supervisor, total
 
-SAY_AGAIN_S = 60.0
-"""How often a lasting trouble of one line is said."""
 _CLEAN_S = 10.0
 _DEAF_BYTES = 4096
-_LONGEST_SLEEP_S = 5.0
 
 Opener = Callable[[str, int, Callable[[bytes], None], Callable[[str], None]], Awaitable[Port]]
 
@@ -33,7 +30,7 @@ class Handler(Protocol):
     def link_changed(self, link: Link) -> None: ...
 
 
-class Link:
+class Link(Supervisor):
     """A line. Nothing that happens on it reaches another one; `run` ends only with `stop`. Made in a running loop."""
 
     def __init__(
@@ -46,35 +43,20 @@ class Link:
         opener: Opener = open_port,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.url = config.url
-        self.reason = "not opened yet"
-        self.opened = 0
-        self.since = clock.now().unix
+        super().__init__(config.url, "line", clock, log.bind(link=config.url), chance)
         self._baud = config.baud
-        self._clock = clock
         self._handler = handler
-        self._log = log.bind(link=config.url)
         self._opener = opener
-        self._reconnect = Reconnect(chance)
         self._session: Session | None = None
         self._port: Port | None = None
-        self._over: asyncio.Future[str] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._stop = asyncio.Event()
         self.first: asyncio.Future[LinkError | None] = asyncio.get_running_loop().create_future()
         """How the first try to open it ended: None, or why it could not be opened."""
         self._totals: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._said: dict[str, float] = {}
         self._bad = 0
         self._good_bytes = self._good_frames = 0
         self._dirty_since: float | None = None
         self._dirty_last = 0.0
-
-    @property
-    def state(self) -> State:
-        """How the line is."""
-        return self._reconnect.state
 
     @property
     def nodes(self) -> tuple[int, ...]:
@@ -84,12 +66,12 @@ class Link:
     @property
     def counts(self) -> dict[str, int]:
         """Frames and bytes both ways since the start."""
-        return _sum(self._totals, {k: n for k, n in self._now_counts().items() if k.startswith(("frames", "bytes"))})
+        return total(self._totals, {k: n for k, n in self._now_counts().items() if k.startswith(("frames", "bytes"))})
 
     @property
     def dropped(self) -> dict[str, int]:
         """What was dropped since the start, by reason."""
-        return _sum(self._dropped, self._session.bad if self._session else {})
+        return total(self._dropped, self._session.bad if self._session else {})
 
     # What the daemon asks
 
@@ -116,45 +98,10 @@ class Link:
             self._session.ask_health(node)
             self._pump()
 
-    def stop(self) -> None:
-        """Close the line for good."""
-        self._stop.set()
-        if self._over and not self._over.done():
-            self._over.set_result("the daemon ends")
-
-    # The supervisor
-
-    async def run(self) -> None:
-        """Serve the line until `stop`."""
-        while not self._stop.is_set():
-            self._reconnect.opening()
-            try:
-                await self._open_and_serve()
-            except LinkError as error:
-                self.reason = error.sentence
-                self._tried(error)
-                self._say("open", "line can't be opened", reason=error.sentence, remedy=error.remedy)
-            except Exception:  # a fault of ours on one line must not end the others
-                self.reason = "an internal error, see the log"
-                self._log.exception("line failed")
-            if self._stop.is_set():
-                break
-            wait = self._reconnect.closed(self._clock.now().mono)
-            self._changed()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait)
-        self._reconnect.stop()
-        self._changed()
-
     async def _open_and_serve(self) -> None:
         over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._over = over
-
-        def lost(reason: str) -> None:
-            if not over.done():
-                over.set_result(reason)
-
-        self._port = await self._opener(self.url, self._baud, self._received, lost)
+        self._port = await self._opener(self.url, self._baud, self._received, self._end)
         try:
             if self._stop.is_set():
                 return
@@ -202,10 +149,7 @@ class Link:
             self._port.write(data)
         self._act(facts)
         self._watch(now.mono)
-        if self._timer:
-            self._timer.cancel()
-        delay = min(max(session.wake() - now.mono, 0.01), _LONGEST_SLEEP_S)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+        self._wake_in(session.wake() - now.mono, 0.01, self._pump)
 
     def _guard(self, work: Callable[[Session], None]) -> None:
         if self._session is None:
@@ -213,16 +157,11 @@ class Link:
         try:
             work(self._session)
         except Exception:  # see run: the line is closed and opened again
-            self._log.exception("line failed")
-            self._end("an internal error, see the log")
+            self._fault()
 
     def _tried(self, outcome: LinkError | None) -> None:
         if not self.first.done():
             self.first.set_result(outcome)
-
-    def _end(self, reason: str) -> None:
-        if self._over and not self._over.done():
-            self._over.set_result(reason)
 
     def _act(self, facts: list[Fact]) -> None:
         for fact in facts:
@@ -258,20 +197,8 @@ class Link:
             self._dirty_since = None
             self._said.pop("garbage", None)
 
-    def _say(self, topic: str, event: str, **details: Any) -> None:
-        """Warn, at most once in a while about the same."""
-        mono = self._clock.now().mono
-        if mono - self._said.get(topic, float("-inf")) >= SAY_AGAIN_S:
-            self._said[topic] = mono
-            self._log.warning(event, **details)
-
-    def _changed(self) -> None:
-        self.since = self._clock.now().unix
+    def _tell(self) -> None:
         self._handler.link_changed(self)
 
     def _now_counts(self) -> dict[str, int]:
         return self._session.counts if self._session else {}
-
-
-def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}

@@ -212,7 +212,7 @@ class ThreadPort:
 
 
 def _open(url: str, baud: int) -> Any:
-    if url.lower().startswith(("socket://", "rfc2217://")) and not _complete(url):
+    if url.lower().startswith(("socket://", "rfc2217://")) and not complete(url):
         raise LinkError(
             f"'{url}' names no host and port.", "Write socket://host:port or rfc2217://host:port.", fatal=True
         )
@@ -236,7 +236,8 @@ def _open(url: str, baud: int) -> Any:
     return port
 
 
-def _complete(url: str) -> bool:
+def complete(url: str) -> bool:
+    """Whether it names a host and a port."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname and parts.port)

@@ -12,10 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from felinar.keys import SqliteKeyStore
 from felinar_air import plan
-from felinar_build import app as build
 from felinar_sim import intruder
 from felinar_sim.air_street import AirStreet
 from felinar_sim.clock import VirtualClock
@@ -23,21 +21,12 @@ from felinar_sim.intruder import Intruder, Loot
 from felinar_wire import codec, core, kept, schema, tesla
 
 from tests.firmware.air_host import AirHost
-from tests.firmware.test_air_street import BOARD, LIGHT, NIGHT, sound
+from tests.firmware.test_air_street import LIGHT, NIGHT, sound
 
 ZONE = 40_000
 THIEF, VICTIMS = 1, (2, 3)
 ON, OFF, DIM = schema.MODE_ON, schema.MODE_OFF, schema.MODE_DIM
 Scene = tuple[AirStreet, AirHost, Intruder]
-
-
-@pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The simulated radio board's application in both roles, as .mpy."""
-    out = tmp_path_factory.mktemp("stolen")
-    build.build(BOARD, out / "lamp", mpy=True)
-    build.build(BOARD, out / "bridge", mpy=True, role="bridge")
-    return out
 
 
 def host_secret(seed: int) -> bytes:

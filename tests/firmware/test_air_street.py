@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import pytest
 from felinar.keys import SqliteKeyStore
 from felinar_air import plan
 from felinar_build import app as build
@@ -26,15 +25,6 @@ NIGHT = datetime(2026, 1, 5, 20)
 LIGHT = [{"driver": "bh1750", "bus": "i2c0", "address": 35, "period_ms": 30_000}]
 ZONE = 40_000
 Running = tuple[AirStreet, AirHost]
-
-
-@pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The simulated radio board's application in both roles, as .mpy."""
-    out = tmp_path_factory.mktemp("air")
-    build.build(BOARD, out / "lamp", mpy=True)
-    build.build(BOARD, out / "bridge", mpy=True, role="bridge")
-    return out
 
 
 @contextmanager

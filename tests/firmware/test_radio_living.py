@@ -35,14 +35,6 @@ def noise(first: int, n: int, now_us: int) -> bytes:
     return NOISE[at - at % 4 :][: 4 * n]
 
 
-@pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("radio")
-    build.build(BOARD, out / "lamp", mpy=True)
-    build.build(BOARD, out / "bridge", mpy=True, role="bridge")
-    return out
-
-
 def events(street: AirStreet, index: int) -> list[tuple[int, int]]:
     found = []
     for kept in street[index].appended:

@@ -568,3 +568,13 @@ def street(
     for i in range(lamps):
         Lamp(town, i + 1, host.keys.provision(i + 1), list(town.bridges))
     return town, host
+
+
+def provisioned(folder: Path, now: Callable[[], Now], random: Callable[[int], bytes], nodes: int) -> dict[int, bytes]:
+    """The root keys of nodes 1 to `nodes`, in a key store made in the folder for a `Host` with create=False."""
+    keys = SqliteKeyStore(
+        folder / "keys.db", SECRET, create=True, now=lambda: now().unix, random=random, machine=lambda: "machine"
+    )
+    roots = {address: keys.provision(address) for address in range(1, nodes + 1)}
+    keys.close()
+    return roots

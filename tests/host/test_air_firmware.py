@@ -8,17 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from felinar.clock import Now
 from felinar.facts import OrderAnswered
-from felinar.keys import SqliteKeyStore
 from felinar.keys.rekey import HOLDER, Step, order
-from felinar_build import app as build
 from felinar_sim.air_street import AirStreet
 from felinar_sim.clock import VirtualClock
 from felinar_wire import schema
 
-from tests.host.air_bench import SECRET, Host
+from tests.host.air_bench import Host, provisioned
 from tests.host.test_air_commands import Order
 from tests.support.micropython import ROOT
 
@@ -59,24 +56,10 @@ class Console:
         self._console.write(data)
 
 
-@pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The simulated radio board's application in both roles, as .mpy."""
-    out = tmp_path_factory.mktemp("air")
-    build.build(BOARD, out / "lamp", mpy=True)
-    build.build(BOARD, out / "bridge", mpy=True, role="bridge")
-    return out
-
-
 def test_real_lamps_and_a_real_bridge_get_on_with_the_host(apps: Path, tmp_path: Path) -> None:
     clock = VirtualClock(datetime(2026, 1, 5, 20))
     time = Time(clock)
-    keys = SqliteKeyStore(
-        tmp_path / "keys.db", SECRET, create=True, now=lambda: time.now().unix, random=time.rng.randbytes,
-        machine=lambda: "machine",
-    )  # fmt: skip
-    roots = {address: keys.provision(address) for address in (1, 2)}
-    keys.close()
+    roots = provisioned(tmp_path, time.now, time.rng.randbytes, 2)
     (tmp_path / "street").mkdir()
     with AirStreet(
         2, app=apps / "lamp", bridge_app=apps / "bridge", clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
@@ -109,12 +92,7 @@ def test_real_lamps_and_a_real_bridge_get_on_with_the_host(apps: Path, tmp_path:
 def test_a_real_lamp_s_keys_are_changed_over_the_air(apps: Path, tmp_path: Path) -> None:
     clock = VirtualClock(datetime(2026, 1, 5, 20))
     time = Time(clock)
-    keys = SqliteKeyStore(
-        tmp_path / "keys.db", SECRET, create=True, now=lambda: time.now().unix, random=time.rng.randbytes,
-        machine=lambda: "machine",
-    )  # fmt: skip
-    old = {1: keys.provision(1)}
-    keys.close()
+    old = provisioned(tmp_path, time.now, time.rng.randbytes, 1)
     (tmp_path / "street").mkdir()
     with AirStreet(
         1, app=apps / "lamp", bridge_app=apps / "bridge", clock=clock, seed=5, keys=old,

@@ -14,15 +14,13 @@ from felinar.air.pi_pins import Pins
 from felinar.config import BridgeConfig
 from felinar.errors import LinkError
 from felinar.facts import OrderAnswered
-from felinar.keys import SqliteKeyStore
-from felinar_build import app as build
 from felinar_sim.air_street import BRIDGE_GAIN_DB, AirStreet, Antenna
 from felinar_sim.clock import RealClock, VirtualClock
 from felinar_wire import core, schema, serial
 
-from tests.host.air_bench import SECRET, Host
+from tests.host.air_bench import Host, provisioned
 from tests.host.test_air_commands import Order
-from tests.host.test_air_firmware import BOARD, LIGHT, Time
+from tests.host.test_air_firmware import LIGHT, Time
 from tests.support.raspberry import Lockstep, Raspberry
 
 CONFIG = BridgeConfig(radio="rfm9x")
@@ -57,22 +55,18 @@ class Line:
             self._pi.life.wake()
 
 
-def test_real_lamps_and_a_raspberry_get_on_with_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build.build(BOARD, tmp_path / "lamp", mpy=True)
+def test_real_lamps_and_a_raspberry_get_on_with_the_host(
+    apps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = VirtualClock(datetime(2026, 1, 5, 20))
     when = Time(clock)
-    keys = SqliteKeyStore(
-        tmp_path / "keys.db", SECRET, create=True, now=lambda: when.now().unix, random=when.rng.randbytes,
-        machine=lambda: "machine",
-    )  # fmt: skip
-    roots = {address: keys.provision(address) for address in (1, 2)}
-    keys.close()
+    roots = provisioned(tmp_path, when.now, when.rng.randbytes, 2)
     (tmp_path / "street").mkdir()
     raspberry = Raspberry(clock)
     raspberry.install(monkeypatch)
     raspberry.install_time(monkeypatch)
     with AirStreet(
-        2, app=tmp_path / "lamp", bridge_app=tmp_path, bridges=(), clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
+        2, app=apps / "lamp", bridge_app=apps / "bridge", bridges=(), clock=clock, seed=5, loss=0.1, beacon_loss=0.05, keys=roots,
         folder=tmp_path / "street", fitted=LIGHT, report_s=60,
     ) as street:  # fmt: skip
         street.antennas.append(Antenna(street, raspberry.model, 0.0, 0.0, BRIDGE_GAIN_DB))

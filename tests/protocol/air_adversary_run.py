@@ -15,11 +15,10 @@ from felinar_wire.aes import Ccm, cmac
 from felinar_wire.session import Session, nonce
 
 try:
-    from tests.protocol.security_adversary_run import Random
+    from tests.protocol.security_adversary_run import DAY, Random, chain
 except ImportError:
-    from security_adversary_run import Random
+    from security_adversary_run import DAY, Random, chain
 
-DAY = 1000 * tesla.DAY
 ZONE = 0x8001
 VICTIM, THIEF = 5, 6
 DRIFT = 20  # ppm of the victim's crystal
@@ -31,11 +30,7 @@ class Street:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        link = random.bytes(16)
-        self.keys = {DAY + tesla.DAY - 1: link}
-        for n in range(DAY + tesla.DAY - 1, DAY - 1, -1):
-            link = tesla.before(n, link)
-            self.keys[n - 1] = link
+        self.keys = chain(random)
         self.zone = random.bytes(16)
         self.counts: dict = {}
         self.n = DAY + 40

@@ -184,19 +184,24 @@ def previous_boot(n: int, random: Random) -> dict:
     return tally.result(counts)
 
 
+def chain(random: Random) -> dict:
+    """The keys of the day's intervals by number, and the one before them."""
+    link = random.bytes(16)
+    keys = {DAY + tesla.DAY - 1: link}
+    for n in range(DAY + tesla.DAY - 1, DAY - 1, -1):
+        link = keys[n - 1] = tesla.before(n, link)
+    return keys
+
+
 class City:
     """The host's end of TESLA for one day, and the receiver under attack."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        link = random.bytes(16)
-        self.keys = {DAY + tesla.DAY - 1: link}
-        for n in range(DAY + tesla.DAY - 1, DAY - 1, -1):
-            link = tesla.before(n, link)
-            self.keys[n - 1] = link
+        self.keys = chain(random)
         self.zone = random.bytes(16)
         self.counts: dict = {}
-        self.node = tesla.Group(tesla.Chain(DAY - 1, link), self.counts, lambda n: random.bytes(n))
+        self.node = tesla.Group(tesla.Chain(DAY - 1, self.keys[DAY - 1]), self.counts, lambda n: random.bytes(n))
         self.node.last = {CITY: 0, ZONE: 0}
         self.node.zones = {ZONE: self.zone}
         self.genuine = self.verified = self.at_once = self.taken_back = 0

@@ -93,6 +93,45 @@ class _Agenda:
         return heapq.heappop(self._heap)[2]
 
 
+class Watch:
+    """Descriptors to be looked at while a clock waits, and a way to wake it from another thread. `lock` is the clock's."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._selector = selectors.DefaultSelector()
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._drain)
+
+    def add(self, fd: int, action: Callable[[], None]) -> None:
+        with self._lock:
+            self._selector.register(fd, selectors.EVENT_READ, action)
+        self.wake()
+
+    def remove(self, fd: int) -> None:
+        with self._lock:
+            self._selector.unregister(fd)
+
+    def wait(self, longest_us: int, before: Callable[[], None] | None = None) -> None:
+        """Wait for a descriptor, and act on those that are readable, each after `before`."""
+        for key, _ in self._selector.select(max(0, longest_us) / 1_000_000):
+            with self._lock:
+                if self._selector.get_map().get(key.fd) is key:  # another action may have closed it
+                    if before:
+                        before()
+                    key.data()
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
+            os.write(self._wake_in, b"\0")
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_out, 1024):
+                pass
+
+
 class VirtualClock:
     """Time that passes only when there is nothing left to do at a moment."""
 
@@ -150,11 +189,7 @@ class RealClock:
         self._base = base - time.monotonic_ns() // 1000
         self.lock = threading.RLock()
         self._agenda = _Agenda()
-        self._selector = selectors.DefaultSelector()
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
-        self._selector.register(self._wake_out, selectors.EVENT_READ, self._drain)
+        self._watch = Watch(self.lock)
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._runner = 0
@@ -167,17 +202,14 @@ class RealClock:
         with self.lock:
             timer = self._agenda.add(when_us, action)
         if threading.get_ident() != self._runner:
-            self._wake()
+            self._watch.wake()
         return timer
 
     def watch(self, fd: int, action: Callable[[], None]) -> None:
-        with self.lock:
-            self._selector.register(fd, selectors.EVENT_READ, action)
-        self._wake()
+        self._watch.add(fd, action)
 
     def unwatch(self, fd: int) -> None:
-        with self.lock:
-            self._selector.unregister(fd)
+        self._watch.remove(fd)
 
     def run_until(self, when_us: int) -> None:
         self._runner = threading.get_ident()
@@ -196,10 +228,7 @@ class RealClock:
                 due = min(self._agenda.next_us(), when_us)
             if now >= when_us:
                 return
-            for key, _ in self._selector.select(min(max(0, due - now), _LONGEST_US) / 1_000_000):
-                with self.lock:
-                    if self._selector.get_map().get(key.fd) is key:  # another action may have closed it
-                        key.data()
+            self._watch.wait(min(due - now, _LONGEST_US))
 
     def run_for(self, seconds: float) -> None:
         self.run_until(self.now_us + round(seconds * 1_000_000))
@@ -212,7 +241,7 @@ class RealClock:
     def stop(self) -> None:
         """End the run, whoever runs it; when nobody does, the next one ends at once."""
         self._stopping = True
-        self._wake()
+        self._watch.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._thread = None
@@ -221,12 +250,3 @@ class RealClock:
         """End what `start` began, if anything."""
         if self._thread is not None:
             self.stop()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
-            os.write(self._wake_in, b"\0")
-
-    def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._wake_out, 1024):
-                pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from felinar_air.host import ALL, COMMAND, REPLY, Item
 from felinar_air.plan import BEACONS, INTERVAL
@@ -10,13 +11,14 @@ from felinar_wire import WireError, frame, schema, tesla
 from felinar_wire.session import count
 
 from felinar.air.cell import Cell, Peer
-from felinar.air.orders import ANSWER, GAP, GROUP_MS, GROUP_REPEATS, REPEATS, Group, Order, Sending
+from felinar.air.orders import ANSWER, GAP, GROUP_MS, GROUP_REPEATS, REPEATS, Group, Sending
 from felinar.air.renewal import Renewal
 from felinar.clock import Clock
 from felinar.errors import FelinarError
 from felinar.facts import Fact, OrderExpired, OrderSent
 from felinar.keys import Broadcast, Keyring
 from felinar.keys.broadcast import tagged
+from felinar.session import Order
 from felinar.tables import History
 
 _FRONT = frame.HEADER + 8
@@ -97,10 +99,10 @@ class Down:
         if self._sending.pop((address, id), None):
             self._drop(("order", address, id))
 
-    def answered(self, peer: Peer, what: tuple[object, ...]) -> bool:
+    def answered(self, peer: Peer, what: tuple[Any, ...]) -> bool:
         """A node has answered; False when nothing of that kind was being sent."""
         if what[0] == "order":
-            self._sending.pop((peer.address, what[2]), None)  # type: ignore[arg-type]
+            self._sending.pop((peer.address, what[2]), None)
         return self._drop(what)
 
     def _leave(self, peer: Peer) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from felinar.air.air import Air
 from felinar.air.cell import Cell
-from felinar.air.orders import Order
 from felinar.air.pi import open_radio
 from felinar.air.station import Station
 from felinar.clock import Clock
 from felinar.config import BridgeConfig
-from felinar.errors import LinkError
-from felinar.link import SAY_AGAIN_S, Opener
+from felinar.link import Opener
 from felinar.port import Port, open_port
-from felinar.reconnect import Reconnect, State
+from felinar.reconnect import State
+from felinar.session import Order
+from felinar.supervisor import Supervisor, total
 
-_LONGEST_SLEEP_S = 5.0
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -32,7 +30,7 @@ class Handler(Protocol):
     def line_changed(self, line: BridgeLine) -> None: ...
 
 
-class BridgeLine:
+class BridgeLine(Supervisor):
     """A bridge as the hub sees it: a line on which the nodes are that it reaches. `run` ends only with `stop`."""
 
     def __init__(
@@ -47,32 +45,17 @@ class BridgeLine:
         opener: Opener = open_port,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.url = config.name
+        super().__init__(config.name, "bridge", clock, log.bind(bridge=config.name), chance)
         self.cell = cell
-        self.reason = "not opened yet"
-        self.opened = 0
-        self.since = clock.now().unix
         self.station: Station | None = None
         self._config = config
         self._air = air
-        self._clock = clock
         self._handler = handler
-        self._log = log.bind(bridge=config.name)
         self._opener = opener
-        self._reconnect = Reconnect(chance)
         self._port: Port | None = None
-        self._over: asyncio.Future[str] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._stop = asyncio.Event()
         self._heard = 0
         self._totals: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._said: dict[str, float] = {}
-
-    @property
-    def state(self) -> State:
-        """How the line is; live while the bridge can be used."""
-        return self._reconnect.state
 
     @property
     def nodes(self) -> tuple[int, ...]:
@@ -83,12 +66,12 @@ class BridgeLine:
     def counts(self) -> dict[str, int]:
         """Frames and bytes both ways, and what became of transmissions, since the start."""
         now = self.station.modem.counts if self.station else {}
-        return _sum(self._totals, {k: n for k, n in now.items() if k.startswith(("frames", "bytes", "tx_"))})
+        return total(self._totals, {k: n for k, n in now.items() if k.startswith(("frames", "bytes", "tx_"))})
 
     @property
     def dropped(self) -> dict[str, int]:
         """What was dropped on the line since the start, by reason."""
-        return _sum(self._dropped, self.station.modem.bad if self.station else {})
+        return total(self._dropped, self.station.modem.bad if self.station else {})
 
     @property
     def heard(self) -> int:
@@ -115,34 +98,6 @@ class BridgeLine:
         """Ask a node for HEALTH now."""
         self._air.ask_health(node)
         self.pump()
-
-    def stop(self) -> None:
-        """Close the line for good."""
-        self._stop.set()
-        self._end("the daemon ends")
-
-    # The supervisor
-
-    async def run(self) -> None:
-        """Serve the line until `stop`."""
-        while not self._stop.is_set():
-            self._reconnect.opening()
-            try:
-                await self._open_and_serve()
-            except LinkError as error:
-                self.reason = error.sentence
-                self._say("open", "bridge can't be opened", reason=error.sentence, remedy=error.remedy)
-            except Exception:  # a fault of ours on one line must not end the others
-                self.reason = "an internal error, see the log"
-                self._log.exception("bridge failed")
-            if self._stop.is_set():
-                break
-            wait = self._reconnect.closed(self._clock.now().mono)
-            self._changed()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait)
-        self._reconnect.stop()
-        self._changed()
 
     async def _open_and_serve(self) -> None:
         over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -177,10 +132,6 @@ class BridgeLine:
             if port:
                 await port.close()
 
-    def _end(self, reason: str) -> None:
-        if self._over and not self._over.done():
-            self._over.set_result(reason)
-
     def _received(self, data: bytes) -> None:
         station = self.station
         if station is None:
@@ -188,8 +139,7 @@ class BridgeLine:
         try:
             station.receive(data, self._clock.now())
         except Exception:  # see run
-            self._log.exception("bridge failed")
-            self._end("an internal error, see the log")
+            self._fault()
         self._handler.act()
 
     def pump(self) -> None:
@@ -206,13 +156,9 @@ class BridgeLine:
                 self._end("the bridge says nothing")
             wake = station.wake(now)
         except Exception:  # see run
-            self._log.exception("bridge failed")
-            self._end("an internal error, see the log")
+            self._fault()
             return
-        if self._timer:
-            self._timer.cancel()
-        delay = min(max(wake - now.mono, 0.001), _LONGEST_SLEEP_S)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._handler.act)
+        self._wake_in(wake - now.mono, 0.001, self._handler.act)
 
     def _watch(self, station: Station) -> None:
         for said in station.logs:
@@ -228,17 +174,5 @@ class BridgeLine:
             self._said.pop("lost", None)
             self._changed()
 
-    def _say(self, topic: str, event: str, **details: Any) -> None:
-        """Warn, at most once in a while about the same."""
-        mono = self._clock.now().mono
-        if mono - self._said.get(topic, float("-inf")) >= SAY_AGAIN_S:
-            self._said[topic] = mono
-            self._log.warning(event, **details)
-
-    def _changed(self) -> None:
-        self.since = self._clock.now().unix
+    def _tell(self) -> None:
         self._handler.line_changed(self)
-
-
-def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}

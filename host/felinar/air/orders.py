@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from felinar.session import Order
 
 GAP = 90
 """ms behind the time of an answer: a repeat is handed over 60 ms before it goes out, and the answer must have come by then."""
@@ -14,18 +14,6 @@ GROUP_MS = 60_000
 """For so long a command to a group is repeated."""
 ANSWER = 18
 """Bytes of the frame of a RESULT."""
-
-
-class Order(Protocol):
-    """A command to one node, as in `felinar.session`: `values` are None once it has expired."""
-
-    @property
-    def node(self) -> int: ...
-    @property
-    def id(self) -> int: ...
-    @property
-    def kind(self) -> int: ...
-    def values(self, unix: float) -> list[int] | None: ...
 
 
 class Sending:

@@ -27,9 +27,10 @@ from felinar.errors import CommandError, StoreError
 from felinar.facts import Fact
 from felinar.keys import SqliteKeyStore
 from felinar.keys.zones import LAST, LEDGER, Members, zone_of
-from felinar.link import SAY_AGAIN_S, Opener
+from felinar.link import Opener
 from felinar.port import open_port
 from felinar.store import Row, Store
+from felinar.supervisor import SAY_AGAIN_S
 
 VERSIONS_FILE = "slot-maps.json"
 _TICK_S = 1.0

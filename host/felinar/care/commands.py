@@ -11,6 +11,7 @@ import typer
 
 from felinar.durations import seconds
 from felinar.errors import FelinarError
+from felinar.options import ConfigFile, DataDir
 
 PANEL = "Care of a board"
 
@@ -20,14 +21,6 @@ Port = Annotated[
 Baud = Annotated[int, typer.Option(min=300, max=4_000_000, help="Speed of the line, bit/s.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it all the same.")]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="FELINAR_CONFIG", help="Configuration in TOML."),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", "-d", metavar="DIR", envvar="FELINAR_DATA_DIR", help="Where the daemon keeps its data."),
-]
 
 
 def doctor(

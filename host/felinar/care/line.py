@@ -11,7 +11,6 @@ import termios
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import serial
 
@@ -19,6 +18,7 @@ from felinar.care.errors import CareError, LineLost
 from felinar.flash import urls
 from felinar.flash.prove import BAUD
 from felinar.holders import holder
+from felinar.port import complete
 
 _TAIL = 2048
 _AGAIN_S = 0.2
@@ -60,7 +60,7 @@ def check(device: str) -> None:
             raise CareError(
                 f"'{device}' is no kind of port that is known.", f"Known are {', '.join(_URLS)} and devices."
             )
-        if kind in ("rfc2217", "socket") and not _complete(device):
+        if kind in ("rfc2217", "socket") and not complete(device):
             raise CareError(f"'{device}' names no host and port.", f"Write {kind}://host:port.")
         return
     if not os.path.exists(device):
@@ -75,14 +75,6 @@ def check(device: str) -> None:
         raise _denied(device)
     if held := holder_words(device):
         raise CareError(f"The port {device} is in use by {held[0]}.", held[1])
-
-
-def _complete(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname and parts.port)
-    except ValueError:
-        return False
 
 
 def _denied(device: str) -> CareError:

@@ -13,6 +13,7 @@ import typer
 
 from felinar import config as configuration
 from felinar.keys.interface import KeyStoreError
+from felinar.options import AsJson, ConfigFile, DataDir
 
 if TYPE_CHECKING:
     from felinar.keys.sqlite import SqliteKeyStore
@@ -23,15 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="FELINAR_CONFIG", help="Configuration in TOML."),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", "-d", metavar="DIR", envvar="FELINAR_DATA_DIR", help="Where the daemon keeps its data."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 Node = Annotated[str, typer.Argument(metavar="NODE", help="Its number, or its pole.")]
 Passphrase = Annotated[
     Path | None,
