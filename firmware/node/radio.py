@@ -147,7 +147,7 @@ class Radio:
         if limit < _LEAST:
             count(self.counts, "unsure")
             return
-        data, what = self.link.frame(limit)
+        data, what = self.link.frame(limit, n)
         if not data:
             return
         self._radio.hearing()  # forgets what it had noticed before

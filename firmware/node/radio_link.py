@@ -286,8 +286,8 @@ class Link(Orders):
                 _let_go()
             self._answer(id, code)
 
-    def frame(self, limit: int):
-        """(frame, what it acknowledges to) for the own slot, (b"", None) when there is nothing to say."""
+    def frame(self, limit: int, n: int):
+        """(frame, what it acknowledges to) for the own slot of interval n, (b"", None) when there is nothing to say."""
         app = self._app
         mine = app.boot
         if not self._session or not app.outbox.pending:
@@ -317,7 +317,7 @@ class Link(Orders):
         boot = some[0][1]
         try:
             if some is events:
-                return self._event_frame(events[0]), (boot, [events[0][2]], None)
+                return self._event_frame(events[0], n), (boot, [events[0][2]], None)
             if some is old:
                 some = [item for item in old if item[1] == boot][: most + 1]
             else:
@@ -339,18 +339,18 @@ class Link(Orders):
                     count(self._radio.counts, "memory")
                     rows = rows[: (len(rows) - 1) // 2] + rows[-1:]
             row = rows[-1]
-            return session.seal(kind, payload), (boot, seqs, row if row[0] in seqs else None)
+            return session.seal(kind, payload, n), (boot, seqs, row if row[0] in seqs else None)
         except WireError as error:
             count(self._radio.counts, error.reason)
             return b"", None
 
-    def _event_frame(self, item: tuple) -> bytes:
+    def _event_frame(self, item: tuple, n: int) -> bytes:
         kind, boot, seq, body = item
         session = self._session
         mine = self._app.boot
         if boot == mine:
             session.sent = max(session.sent, 4 * seq - 1)
-        return session.seal(kind, kept.pack(boot, seq, mine, body, kept.expected(session.sent + 1)))
+        return session.seal(kind, kept.pack(boot, seq, mine, body, kept.expected(session.sent + 1)), n)
 
     def _urgent(self):
         """The oldest alarm that the host has not acknowledged; others wait for the own slot."""
@@ -377,7 +377,7 @@ class Link(Orders):
             return b""
         if reason == EVENT:
             item = self._urgent()
-            return self._event_frame(item) if item else b""
+            return self._event_frame(item, 0) if item else b""
         self._nonce = int.from_bytes(os.urandom(3), "big")
         return self._session.seal(schema.TIME_REQ, codec.encode(schema.TIME_REQ, [self._nonce]))
 

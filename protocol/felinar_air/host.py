@@ -125,6 +125,20 @@ class Slots:
         position = at // frame.slot_ms
         return n, n % CYCLE * frame.slots + position if position < frame.slots else -1
 
+    def interval(self, time: int, address: int) -> int:
+        """The interval that a node sealed a frame for which began at `time`, had it sent it in its slot; 0: in none.
+
+        The one whose slot of its is nearest, as clocks differ; of a node that has no slot here, the one of the slot at
+        that time.
+        """
+        frame = self.frame
+        slot = self.of.get(address, -1)
+        if slot < 0:
+            n, slot = self.slot_at(time)
+            return n if slot >= 0 else 0
+        n = (time - frame.start(slot % frame.slots) + INTERVAL // 2) // INTERVAL
+        return n if n % CYCLE == slot // frame.slots else 0
+
     def heard(self, time: int, address: int) -> None:
         """A genuine frame of a node began at `time`: it is there."""
         slot = self.of.get(address, -1)

@@ -1,7 +1,8 @@
 """Sealed frames between one node and its host, from one boot to the next: keys, counters, replay window.
 
-The nonce is the header's first byte, the address, the whole counter (32 bits), the message's CRC and four zeros: it
-covers the header, and a frame whose sender has another table of messages fails its tag.
+The nonce is the header's first byte, the address, the whole counter (32 bits), the message's CRC and the interval whose
+slot the frame is sent in (32 bits, 0 outside of slots): it covers the header, and a frame whose sender has another table
+of messages, or that is played in another slot, fails its tag.
 """
 
 from struct import pack
@@ -11,9 +12,9 @@ from felinar_wire.aes import Ccm
 from felinar_wire.errors import WireError
 
 
-def nonce(kind: int, address: int, counter: int, crc: int = 1) -> bytes:
+def nonce(kind: int, address: int, counter: int, crc: int = 1, n: int = 0) -> bytes:
     """The 13 bytes that make a sealed frame's authentication its own; CRC 1 stands for the frozen core schema."""
-    return pack(">BHIHI", 64 | kind, address, counter, crc, 0)
+    return pack(">BHIHI", 64 | kind, address, counter, crc, n)
 
 
 def count(counts: "dict[str, int]", reason: str) -> None:
@@ -51,28 +52,28 @@ class Session:
         self._send = Ccm(send)
         self._receive = Ccm(receive)
 
-    def seal(self, kind: int, body: bytes) -> bytes:
-        """The next frame. WireError: "spent" (no counter left: join anew), "long"; KeyError for an unknown kind."""
+    def seal(self, kind: int, body: bytes, n: int = 0) -> bytes:
+        """The next frame, for a slot of interval n or for none (0). WireError: "spent" (no counter left: join anew), "long"; KeyError for an unknown kind."""
         counter = self.sent + 1
         if counter >> 32:
             raise WireError("spent")
         tag = frame.tag_length(kind)
-        front = nonce(kind, self.address, counter, self._crc(kind))
+        front = nonce(kind, self.address, counter, self._crc(kind), n)
         if len(body) + tag > 250:
             raise WireError("long")
         self.sent = counter
         return front[:3] + front[5:7] + self._send.seal(front, body, tag)
 
-    def open(self, data: bytes) -> "tuple[int, int, bytes]":
-        """(kind, counter, body) of an authentic new frame.
+    def open(self, data: bytes, n: int = 0) -> "tuple[int, int, bytes]":
+        """(kind, counter, body) of an authentic new frame that was sealed for interval n.
 
         Raises WireError, counted: "short", "long", "version", "address", "kind" (not in the table), "old" (64 or more
         behind the newest, or no counter at all), "replay", "tag".
         """
-        kind, counter, body = counted(self.counts, self._open, data)
+        kind, counter, body = counted(self.counts, self._open, data, n)
         return kind, counter, body
 
-    def _open(self, data: bytes) -> tuple[int, int, bytes]:
+    def _open(self, data: bytes, n: int) -> tuple[int, int, bytes]:
         kind, address, low, payload = frame.unpack(data, 1)
         tag = frame.tag_length(kind)
         if len(payload) < tag:
@@ -86,7 +87,7 @@ class Session:
             raise WireError("old")
         if back >= 0 and self.seen >> back & 1:
             raise WireError("replay")
-        body = self._receive.open(nonce(kind, address, counter, crc), payload, tag)
+        body = self._receive.open(nonce(kind, address, counter, crc, n), payload, tag)
         if body is None:
             raise WireError("tag")
         if back >= 0:

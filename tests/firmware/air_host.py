@@ -168,7 +168,7 @@ class AirHost:
                 self.joins.append((self.ms(), address))
                 self.push(REPLY, lambda at: answer, len(answer))
                 return
-            opened = self.keyring.open(data)
+            opened = self.keyring.open(data, self.slots.interval(began, address))
         except WireError as error:
             self.counts[error.reason] = self.counts.get(error.reason, 0) + 1
             return
@@ -214,7 +214,7 @@ class AirHost:
                 self.twice += 1
                 assert self.stored[address, boot, number] == (kind, values), "one identity, two contents"
             self.stored[address, boot, number] = kind, values
-        if not self.slots.stored(began, address):
+        if not (opened.interval and self.slots.stored(began, address)):
             base = seq - seq % 32
             bitmap = sum(1 << i for i in range(32) if (address, boot, base + i) in self.stored)
             ack = codec.encode(schema.ACK, [boot, base, bitmap])

@@ -416,7 +416,7 @@ class Lamp:
         kind, payload, told = compose(rows, self.base, limit, self.boot, self.boot, expect)
         self.heard.append((kind, payload))
         self.access.sent(n, told)
-        self.transmit(self.session.seal(kind, payload))
+        self.transmit(self.session.seal(kind, payload, n))
 
     def transmit(self, data: bytes) -> None:
         khz = self.access.frame.uplink

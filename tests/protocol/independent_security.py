@@ -34,8 +34,8 @@ def derive(key: bytes, label: bytes, context: bytes) -> bytes:
     return cmac(key, b"\x01" + label + b"\x00" + context + b"\x00\x80")
 
 
-def nonce(kind: int, address: int, counter: int, crc: int) -> bytes:
-    return big(64 + kind, 8) + big(address, 16) + big(counter, 32) + big(crc, 16) + bytes(4)
+def nonce(kind: int, address: int, counter: int, crc: int, interval: int = 0) -> bytes:
+    return big(64 + kind, 8) + big(address, 16) + big(counter, 32) + big(crc, 16) + big(interval, 32)
 
 
 def header(kind: int, address: int, counter: int) -> bytes:
@@ -57,8 +57,8 @@ def unccm(key: bytes, tag: int, front: bytes, sealed: bytes) -> bytes:
         raise Refused("tag") from None
 
 
-def seal(key: bytes, kind: int, address: int, counter: int, crc: int, body: bytes) -> bytes:
-    return header(kind, address, counter) + ccm(key, tag_bytes(kind), nonce(kind, address, counter, crc), body)
+def seal(key: bytes, kind: int, address: int, counter: int, crc: int, body: bytes, interval: int = 0) -> bytes:
+    return header(kind, address, counter) + ccm(key, tag_bytes(kind), nonce(kind, address, counter, crc, interval), body)
 
 
 def take_apart(data: bytes) -> tuple[int, int, int, bytes]:
@@ -77,7 +77,7 @@ class Receiver:
     top: int = 0
     seen: int = 2**64 - 1
 
-    def open(self, data: bytes) -> tuple[int, int, bytes]:
+    def open(self, data: bytes, interval: int = 0) -> tuple[int, int, bytes]:
         kind, address, low, rest = take_apart(data)
         if len(rest) < tag_bytes(kind):
             raise Refused("short")
@@ -91,7 +91,7 @@ class Receiver:
             raise Refused("old")
         if back >= 0 and self.seen // 2**back % 2:
             raise Refused("replay")
-        body = unccm(self.key, tag_bytes(kind), nonce(kind, address, counter, self.crcs[kind]), rest)
+        body = unccm(self.key, tag_bytes(kind), nonce(kind, address, counter, self.crcs[kind], interval), rest)
         if back >= 0:
             self.seen |= 2**back
         else:

@@ -70,7 +70,7 @@ def messages() -> list[dict[str, Any]]:
             vector("CRC of the base fields", "crc", kind),
         ]
     out.append(vector("CRC of a batch", "crc", schema.BATCH))
-    for kind in (schema.BATCH, schema.CONFIG_PART, core.BEACON, 63, 64):
+    for kind in (schema.BATCH, schema.CONFIG_PART, schema.BEACON, 63, 64):
         out.append(vector(f"a kind that is no message of bits: {kind}", "decode", kind, "00", None, 0))
         out.append(vector(f"a kind that is no message of bits: {kind}", "encode", kind, [], None, 0))
     out += [

@@ -22,8 +22,11 @@ from felinar_wire.session import Session, nonce
 from tests.protocol.group_vectors import lessons
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
+INTERVAL = 9_158_400
+"""The one that begins with 2026-11-26."""
 NONCE = (
-    "header byte 0 (64 | kind) | address (16) | counter (32) | CRC of the message (16) | four zero bytes, big-endian"
+    "header byte 0 (64 | kind) | address (16) | counter (32) | CRC of the message (16) | interval (32; 0 outside of slots), "
+    "big-endian"
 )
 
 
@@ -32,25 +35,29 @@ def frames() -> dict[str, Any]:
     chance = random.Random(1)
     key = bytes(range(16))
     sealed = []
-    for name, kind, address, counter, crc, size in (
-        ("an empty report", 0x00, 1, 1, 0x1234, 0),
-        ("a report", 0x00, 0x0102, 7, 0x1234, 28),
-        ("a batch, counter beyond 16 bits", 0x01, 0x0102, 0x00012345, 0xBEEF, 150),
-        ("health", 0x03, 0xFFFF, 0xFFFF, 0x0001, 16),
-        ("one whole block", 0x02, 5, 0x10000, 0xFFFF, 16),
-        ("a lamp command", 0x10, 5, 2, 0x4321, 9),
-        ("an acknowledgement", 0x15, 5, 0xFFFFFFFF, 0x8000, 11),
-        ("a hello", 0x34, 5, 3, 0x7777, 30),
-        ("the longest telemetry", 0x00, 5, 4, 0x1234, 246),
-        ("the longest command", 0x12, 5, 5, 0x1234, 242),
+    for name, kind, address, counter, crc, size, interval in (
+        ("an empty report", 0x00, 1, 1, 0x1234, 0, 0),
+        ("a report", 0x00, 0x0102, 7, 0x1234, 28, 0),
+        ("a batch, counter beyond 16 bits", 0x01, 0x0102, 0x00012345, 0xBEEF, 150, 0),
+        ("health", 0x03, 0xFFFF, 0xFFFF, 0x0001, 16, 0),
+        ("one whole block", 0x02, 5, 0x10000, 0xFFFF, 16, 0),
+        ("a lamp command", 0x10, 5, 2, 0x4321, 9, 0),
+        ("an acknowledgement", 0x15, 5, 0xFFFFFFFF, 0x8000, 11, 0),
+        ("a hello", 0x34, 5, 3, 0x7777, 30, 0),
+        ("the longest telemetry", 0x00, 5, 4, 0x1234, 246, 0),
+        ("the longest command", 0x12, 5, 5, 0x1234, 242, 0),
+        ("a report in a slot", 0x00, 5, 400, 0x1234, 28, INTERVAL),
+        ("the same in the next cycle's slot", 0x00, 5, 400, 0x1234, 28, INTERVAL + 30),
+        ("an event in a slot of the last interval that there is", 0x02, 5, 401, 0x1234, 12, 0x3FFFFFFF),
     ):
         body = chance.randbytes(size)
         tag = frame.tag_length(kind)
-        front = nonce(kind, address, counter, crc)
+        front = nonce(kind, address, counter, crc, interval)
         data = frame.pack(kind, address, counter & 0xFFFF, Ccm(key).seal(front, body, tag), frame.SEALED)
         sealed.append(
             {
-                "name": name, "kind": kind, "address": address, "counter": counter, "crc": crc, "key": key.hex(),
+                "name": name, "kind": kind, "address": address, "counter": counter, "crc": crc, "interval": interval,
+                "key": key.hex(),
                 "nonce": front.hex(), "body": body.hex(), "tag_bytes": tag, "frame": data.hex(),
             }
         )  # fmt: skip
@@ -58,7 +65,8 @@ def frames() -> dict[str, Any]:
         "about": "Sealed frames of classes 0, 1 and 3. AES-128-CCM without associated data; frame = header byte 0 | "
         "address (16) | counter's low 16 bits | ciphertext | tag. The receiver has the session's keys, `top` (highest "
         "counter accepted) and `seen` (bit i set: top - i was accepted). The receiver of `received` knows two kinds of message: "
-        "0, with CRC 0x1234, and 16, with CRC 0x4321; every other kind it refuses. All values in hex or decimal.",
+        "0, with CRC 0x1234, and 16, with CRC 0x4321; every other kind it refuses. `interval` is the one whose slot a frame is "
+        "sent, or was received, in; 0 outside of slots. All values in hex or decimal.",
         "nonce": NONCE,
         "sealed": sealed,
         "received": received(key, chance),
@@ -70,12 +78,13 @@ def received(key: bytes, chance: random.Random) -> list[dict[str, Any]]:
     crcs = {0x00: 0x1234, 0x10: 0x4321}
     sender = Session(5, key, bytes(16), crcs.__getitem__, {})
 
-    def sealed(kind: int, counter: int, size: int = 8) -> bytes:
+    def sealed(kind: int, counter: int, size: int = 8, interval: int = 0) -> bytes:
         sender.sent = counter - 1
-        return sender.seal(kind, chance.randbytes(size))
+        return sender.seal(kind, chance.randbytes(size), interval)
 
     good = sealed(0, 100)
-    cases: list[tuple[str, bytes, int, int]] = [
+    slotted = sealed(0, 100, interval=INTERVAL)
+    cases: list[tuple[str, bytes, int, int] | tuple[str, bytes, int, int, int]] = [
         ("new", good, 99, 0b1),
         ("the last one again", good, 100, 0b1),
         ("one of the window, not seen yet", good, 163, 0b1),
@@ -96,9 +105,16 @@ def received(key: bytes, chance: random.Random) -> list[dict[str, Any]]:
         ("a command", sealed(0x10, 101), 100, 0b1),
         ("a command as telemetry", bytes([0x40]) + sealed(0x10, 102)[1:], 101, 0b1),
         ("longer than a frame", bytes([0x40, 0, 5]) + bytes(253), 99, 0b1),
+        ("in its slot", slotted, 99, 0b1, INTERVAL),
+        ("in its node's next slot", slotted, 99, 0b1, INTERVAL + 30),
+        ("in the slot before", slotted, 99, 0b1, INTERVAL - 30),
+        ("a slot's, in none", slotted, 99, 0b1, 0),
+        ("sealed for no slot, in one", good, 99, 0b1, INTERVAL),
+        ("in its slot, the last one again", slotted, 100, 0b1, INTERVAL),
     ]
     out = []
-    for name, data, top, seen in cases:
+    for name, data, top, seen, *rest in cases:
+        interval = rest[0] if rest else 0
         receiver = Session(5, bytes(16), key, crcs.__getitem__, {})
         receiver.top, receiver.seen = top, seen
         case: dict[str, Any] = {
@@ -107,10 +123,11 @@ def received(key: bytes, chance: random.Random) -> list[dict[str, Any]]:
             "key": key.hex(),
             "top": top,
             "seen": seen,
+            "interval": interval,
             "frame": data.hex(),
         }
         try:
-            kind, counter, body = receiver.open(data)
+            kind, counter, body = receiver.open(data, interval)
             case |= {
                 "kind": kind,
                 "counter": counter,

@@ -24,20 +24,20 @@ def outcome(check, *args) -> tuple:
 def frames(vectors: dict) -> int:
     for v in vectors["sealed"]:
         key, body, data = unhexlify(v["key"]), unhexlify(v["body"]), unhexlify(v["frame"])
-        front = nonce(v["kind"], v["address"], v["counter"], v["crc"])
+        front = nonce(v["kind"], v["address"], v["counter"], v["crc"], v["interval"])
         assert front == unhexlify(v["nonce"]), v["name"]
         session = Session(v["address"], key, key, {v["kind"]: v["crc"]}.__getitem__, {})
         session.sent = v["counter"] - 1
-        assert session.seal(v["kind"], body) == data, v["name"]
+        assert session.seal(v["kind"], body, v["interval"]) == data, v["name"]
         assert len(data) == 5 + len(body) + v["tag_bytes"], v["name"]
         session.top = v["counter"] - 1
-        assert session.open(data) == (v["kind"], v["counter"], body), v["name"]
+        assert session.open(data, v["interval"]) == (v["kind"], v["counter"], body), v["name"]
     for v in vectors["received"]:
         counts: dict = {}
         crcs = {0: 0x1234, 16: 0x4321}
         session = Session(v["address"], bytes(16), unhexlify(v["key"]), lambda kind: crcs[kind], counts)  # noqa: B023
         session.top, session.seen = v["top"], v["seen"]
-        got, refused = outcome(session.open, unhexlify(v["frame"]))
+        got, refused = outcome(session.open, unhexlify(v["frame"]), v["interval"])
         assert refused == v.get("refused", ""), v["name"]
         if refused:
             assert counts == {refused: 1}, v["name"]

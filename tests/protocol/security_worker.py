@@ -29,14 +29,14 @@ def answer(request: list):
         SESSIONS[name] = Session(address, send, receive, lambda kind: 257 * kind, {})
         return None
     if what == "seal":
-        name, kind, body, sent = args
+        name, kind, body, sent, n = args
         SESSIONS[name].sent = sent
-        return hexed(SESSIONS[name].seal(kind, body))
+        return hexed(SESSIONS[name].seal(kind, body, n))
     if what == "open":
-        name, data, top = args
+        name, data, top, n = args
         session = SESSIONS[name]
         session.top, session.seen = top, 0
-        kind, counter, body = session.open(data)
+        kind, counter, body = session.open(data, n)
         return [kind, counter, hexed(body)]
     if what == "ccm":
         key, nonce, plain, tag, aad = args

@@ -109,6 +109,32 @@ def test_the_ledger_never_lets_an_hour_exceed_its_share() -> None:
     assert plan.Ledger(10).room(10**13) == 36_000
 
 
+@pytest.mark.parametrize(("sf", "bridge"), [(7, 0), (7, 3), (9, 2), (10, 11)])
+def test_the_interval_of_a_slot_is_the_number_that_its_owner_has(sf: int, bridge: int) -> None:
+    """Of each slot, also of those in a superframe that reaches into the next interval; seconds late or early as well."""
+    frame = Superframe(sf, bridge)
+    slots = Slots(frame)
+    base = 305_280 * CYCLE
+    for address in range(1, frame.slots * CYCLE + 1):
+        slots.assign(address, 7 * address)
+    late = 0
+    for address, slot in slots.of.items():
+        n = base + slot // frame.slots
+        start = n * plan.INTERVAL + frame.start(slot % frame.slots)
+        late += (start + frame.slot_ms - 1) // plan.INTERVAL > n
+        for off in (0, plan.GUARD // 2, frame.slot_ms - 1, -40, 3000, -3000):
+            assert slots.interval(start + off, address) == n
+        for other in (1, CYCLE - 1, CYCLE // 2):
+            assert slots.interval(start + other * plan.INTERVAL, address) == 0, "it has no slot there"
+        assert slots.interval(start + CYCLE * plan.INTERVAL, address) == n + CYCLE
+        # A node whose slot is not known here any more: that of the time, and what is said between slots is in none.
+        assert slots.interval(start + plan.GUARD // 2, 60_000) == n
+    assert slots.interval(base * plan.INTERVAL + frame.end + 1, 60_000) == 0
+    assert (late > 0) == (frame.end > plan.INTERVAL)
+    slots.replan()
+    assert slots.interval(base * plan.INTERVAL + frame.begin, 1) == base
+
+
 @pytest.mark.parametrize("sf", [7, 10])
 def test_who_joins_has_a_slot_soon_and_many_are_spread_evenly(sf: int) -> None:
     frame = Superframe(sf, 0)

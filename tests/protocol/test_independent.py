@@ -46,19 +46,20 @@ def test_sealed_frames() -> None:
     assert content["about"]
     for v in content["sealed"]:
         key, body = unhex(v["key"]), unhex(v["body"])
-        assert security.nonce(v["kind"], v["address"], v["counter"], v["crc"]).hex() == v["nonce"]
-        sealed = security.seal(key, v["kind"], v["address"], v["counter"], v["crc"], body)
+        about = v["kind"], v["address"], v["counter"], v["crc"]
+        assert security.nonce(*about, v["interval"]).hex() == v["nonce"]
+        sealed = security.seal(key, *about, body, v["interval"])
         assert sealed.hex() == v["frame"]
         receiver = security.Receiver(v["address"], key, {v["kind"]: v["crc"]}, v["counter"] - 1)
-        assert receiver.open(sealed) == (v["kind"], v["counter"], body)
+        assert receiver.open(sealed, v["interval"]) == (v["kind"], v["counter"], body)
     for v in content["received"]:
         receiver = security.Receiver(v["address"], unhex(v["key"]), {0: 0x1234, 16: 0x4321}, v["top"], v["seen"])
         if "refused" in v:
             with pytest.raises(Refused, match=v["refused"]):
-                receiver.open(unhex(v["frame"]))
+                receiver.open(unhex(v["frame"]), v["interval"])
             assert (receiver.top, receiver.seen) == (v["top"], v["seen"])
         else:
-            assert receiver.open(unhex(v["frame"])) == (v["kind"], v["counter"], unhex(v["body"]))
+            assert receiver.open(unhex(v["frame"]), v["interval"]) == (v["kind"], v["counter"], unhex(v["body"]))
             assert (receiver.top, receiver.seen) == (v["top_then"], v["seen_then"])
 
 

@@ -52,6 +52,7 @@ def h(data: bytes) -> str:
 @given(
     address=ADDRESS, one=KEY, two=KEY, kind=KIND, body=st.binary(max_size=242),
     sent=st.integers(0, 0xFFFFFFFE), ahead=st.integers(-63, 32000), flip=st.none() | st.integers(0, 8 * 250),
+    n=st.sampled_from([0, 1, 9_158_400, 0x3FFFFFFF]), other=st.sampled_from([0, 0, 0, 30, 1]),
 )  # fmt: skip
 @MANY
 def test_frames(
@@ -65,22 +66,26 @@ def test_frames(
     sent: int,
     ahead: int,
     flip: int | None,
+    n: int,
+    other: int,
 ) -> None:
     for ask in (node.ask, here):
         ask(["session", "a", address, h(one), h(two)])
         ask(["session", "b", address, h(two), h(one)])
-    sealed = [ask(["seal", "a", kind, h(body), sent]) for ask in (node.ask, here)]
+    sealed = [ask(["seal", "a", kind, h(body), sent, n]) for ask in (node.ask, here)]
     assert sealed[0] == sealed[1]
     data = bytearray.fromhex(sealed[0])
     if flip is not None:
         data[flip // 8 % len(data)] ^= 1 << (flip & 7)
     top = max(0, sent + 1 - ahead)
-    opened = [ask(["open", "b", h(bytes(data)), top]) for ask in (node.ask, here)]
+    opened = [ask(["open", "b", h(bytes(data)), top, n ^ other]) for ask in (node.ask, here)]
     assert opened[0] == opened[1]
-    if flip is None:
+    if flip is None and not other:
         assert opened[0] == [kind, sent + 1, body.hex()]
     else:
         assert "refused" in opened[0]
+    if flip is None and other:
+        assert opened[0] == {"refused": "tag"}
 
 
 @given(data=st.binary(max_size=300), top=st.integers(0, 0xFFFFFFFF))
@@ -90,8 +95,8 @@ def test_any_bytes(node: Worker, here: Any, data: bytes, top: int) -> None:
         ask(["session", "c", 5, h(bytes(16)), h(bytes(range(16)))])
         ask(["group", 8640000, h(bytes(16)), 7, h(bytes(16))])
     for request in (
-        ["open", "c", h(data), top],
-        ["open", "c", h(bytes((0x40, 0, 5)) + data[:200]), top],
+        ["open", "c", h(data), top, 0],
+        ["open", "c", h(bytes((0x40, 0, 5)) + data[:200]), top, 7],
         ["accept", h(data), h(bytes(16)), 5, 9],
         ["accept", h(bytes((0x71, 0, 5, 0, 9)) + data[:34].ljust(34)), h(bytes(16)), 5, 9],
         ["receive", h(data), 86400050000, 100],
@@ -140,7 +145,7 @@ def test_joins(
     assert ("refused" in answers[0]) == (flip is not None)
     if flip is None:
         assert answers[0][3] == body[3:].hex()
-        again = ["seal", "joined", 0, h(body), 0]
+        again = ["seal", "joined", 0, h(body), 0, 0]
         assert node.ask(again) == here(again)
 
 

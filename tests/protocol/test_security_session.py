@@ -8,7 +8,7 @@ import pytest
 from felinar_wire import WireError, join
 from felinar_wire.session import Session
 
-from tests.protocol.security_helpers import HEALTH, LAMP_SET, REPORT, Host, Node, Nvs, crc
+from tests.protocol.security_helpers import HEALTH, LAMP_SET, REPORT, RESULT, Host, Node, Nvs, crc
 
 
 def ends() -> tuple[Session, Session]:
@@ -89,6 +89,64 @@ def test_a_refused_frame_leaves_the_window_alone() -> None:
         host.open(far[:-1] + bytes([far[-1] ^ 1]))
     assert host.top == 0
     assert host.open(data)[1] == 1
+
+
+N = 9_158_400
+
+
+def test_what_was_sealed_for_a_slot_opens_as_of_that_slot_alone() -> None:
+    node, host = ends()
+    slotted, loose = node.seal(REPORT, b"in a slot", N), node.seal(REPORT, b"in contention")
+    others = (0, 1, N - 30, N - 1, N + 1, N + 30, N ^ 1 << 31)
+    for n in others:
+        with pytest.raises(WireError, match="tag"):
+            host.open(slotted, n)
+    for n in (1, N, N + 30):
+        with pytest.raises(WireError, match="tag"):
+            host.open(loose, n)
+    assert (host.top, host.seen) == (0, -1), "what was refused uses no counter up"
+    assert host.open(slotted, N) == (REPORT, 1, b"in a slot")
+    assert host.open(loose) == (REPORT, 2, b"in contention")
+    for n in (0, N):
+        with pytest.raises(WireError, match="replay"):
+            host.open(slotted, n)
+    assert host.counts == {"tag": len(others) + 3, "replay": 2}
+    # What acts has its slots too, should it ever be sent in one.
+    assert host.open(node.seal(RESULT, b"", N), N)[0] == RESULT
+
+
+def test_the_host_opens_what_was_sealed_for_the_slot_or_for_none_and_tells_which(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    node = Node(5, host.store.provision(5))
+    node.accept(host.keyring.answer(node.boot()))
+    session = node.session
+    assert session
+    frames = [session.seal(REPORT, b"kept", n) for n in (N, 0, N - 30, N, 0, N)]
+    ring = host.keyring
+
+    def opened(data: bytes, n: int) -> str | int:
+        try:
+            return ring.open(data, n).interval
+        except WireError as error:
+            return error.reason
+
+    assert opened(frames[0], N) == N
+    assert opened(frames[1], N) == 0, "in a slot and not of it: two tries, and nothing is refused"
+    assert ring.counts == {} and ring.refused.get(5, {}) == {}
+    assert opened(frames[2], N) == "tag"
+    assert ring.counts == {"tag": 1} and ring.refused[5] == {"tag": 1}, "two tries, and counted once"
+    assert opened(frames[3], 0) == "tag"
+    assert opened(frames[4], 0) == 0
+    # A frame with a counter above them is no reason to take one that was refused for seen.
+    assert opened(frames[2], N - 30) == N - 30
+    assert opened(frames[3], N) == N
+    assert [opened(data, N) for data in frames[:5]] == ["replay"] * 5
+    assert opened(frames[5][:-1] + bytes((frames[5][-1] ^ 1,)), N) == "tag"
+    assert opened(frames[5], N) == N
+    assert ring.counts == {"tag": 3, "replay": 5} == ring.refused[5]
+    assert ring._live[5][0].top == 6
+    ring.commit()
+    assert host.store.session(5).seen & 0b111111 == 0b111111  # type: ignore[union-attr]
 
 
 def test_schema_versions(tmp_path: Path) -> None:

@@ -239,7 +239,8 @@ class Street:
                 listener(self.now, lamp.place)
 
     def _stored(self, bridge: Bridge, lamp: Lamp, begin: int, data: bytes) -> None:
-        kind, counter, payload = lamp.host.open(data)
+        slots = next((other.slots for other in self.bridges if lamp.address in other.slots.of), bridge.slots)
+        kind, counter, payload = lamp.host.open(data, slots.interval(begin, lamp.address))
         boot, seq, lag, body = kept.unpack_lag(payload, 1, kept.expected(counter))
         if kind == schema.BATCH:
             rows = wire_batch.decode(body, seq)
@@ -376,7 +377,7 @@ class Street:
         session.sent = max(session.sent, 4 * rows[-1][0] - 1)
         expect = kept.expected(session.sent + 1)
         kind, payload, seqs = node.compose(rows, lamp.base, limit, 1, 1, expect)
-        data = session.seal(kind, payload)
+        data = session.seal(kind, payload, n)
         self.frames += 1
         self.copies += len(seqs)
         lamp.access.sent(n, seqs)

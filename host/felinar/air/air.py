@@ -155,7 +155,7 @@ class Air(Down):
             if data and data[0] & 63 == schema.JOIN_REQ:
                 self._join(cell, others, data, rssi, snr)
                 return
-            opened = self.keyring.open(data)
+            opened = self.keyring.open(data, self._interval(cell, data, begin))
             if opened.kind not in _FROM_NODE:
                 raise WireError("direction")
             self._opened.append((opened, cell, begin, rssi, snr))
@@ -163,6 +163,12 @@ class Air(Down):
             count(self.counts, error.reason)
         except FelinarError as error:
             self._trouble(error)
+
+    def _interval(self, cell: Cell, data: bytes, begin: int) -> int:
+        """The interval whose slot of its sender a frame would be of, whichever bridge has heard it."""
+        address = data[1] << 8 | data[2] if len(data) > 2 else -1
+        peer = self.peers.get(address)
+        return (peer and peer.home or cell).slots.interval(begin, address)
 
     def settle(self) -> list[tuple[Cell, Fact]]:
         """Make durable what was opened, act on it; the facts, and with each the bridge over which its node is reached."""
@@ -330,7 +336,7 @@ class Air(Down):
         if late := sum(frame.late(now) for frame in peer.frames):
             self.counts["unstored"] = self.counts.get("unstored", 0) + late
         peer.frames = [frame for frame in peer.frames if not frame.late(now)]
-        peer.frames.append(Frame(messages, begin, opened.kind == schema.EVENT))
+        peer.frames.append(Frame(messages, begin, opened.interval, opened.kind == schema.EVENT))
         self._facts += [(peer.way, message) for message in messages]
 
     def loaded(self, address: int, rows: Iterable[Row]) -> None:
@@ -353,7 +359,9 @@ class Air(Down):
     def acknowledge(self, address: int, uid: str, boot: int, base: int, bitmap: int) -> None:
         """What is stored of a board now: a frame all of whose messages are has its bit set in the next beacon.
 
-        An event that did not come in its node's slot has no bit: it is answered by an ACK of its own.
+        Only a frame that was sealed for the slot that it came in says what the slot brought: another may have been kept from
+        here and sent again by somebody else. An event that did not come in its node's slot has no bit: it is answered by
+        an ACK of its own.
         """
         peer = self.peers.get(address)
         if peer is None or peer.uid != uid:
@@ -366,7 +374,7 @@ class Air(Down):
             if frame.missing:
                 continue
             peer.frames.remove(frame)
-            if peer.home and peer.home.slots.stored(frame.begin, address):
+            if frame.interval and peer.home and peer.home.slots.stored(frame.begin, address):
                 count(self.counts, "acknowledged")
             elif frame.event:
                 self.tell_stored(peer, boot, base, bitmap)

@@ -60,11 +60,15 @@ class Peer:
 
 
 class Frame:
-    """A frame with kept messages that wait for their commit: `begin` in ms is when it was sent."""
+    """A frame with kept messages that wait for their commit: `begin` in ms is when it was sent.
 
-    def __init__(self, messages: list[Kept], begin: int, event: bool) -> None:
+    `interval` is the one it was sealed for, as it was sent in its node's slot, else 0.
+    """
+
+    def __init__(self, messages: list[Kept], begin: int, interval: int, event: bool) -> None:
         self.missing = {(message.boot, message.seq) for message in messages}
         self.begin = begin
+        self.interval = interval
         self.event = event
 
     def late(self, now: int) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import time
+from collections.abc import Callable
 from typing import Protocol
 
+from felinar_air.plan import INTERVAL
 from felinar_wire import WireError, frame, join, schema
 from felinar_wire.session import Session
 
@@ -22,11 +25,15 @@ class Store(Protocol):
 
 
 class Unsealer:
-    """See `decode.Keys`. Each frame is looked at for itself, so a repeated one opens as well."""
+    """See `decode.Keys`. Each frame is looked at for itself, so a repeated one opens as well.
 
-    def __init__(self, store: Store, history: History = RELEASED) -> None:
+    `unix` tells the time in s: what a node sends in its slot is sealed for the interval that it is heard in.
+    """
+
+    def __init__(self, store: Store, history: History = RELEASED, unix: Callable[[], float] = time.time) -> None:
         self._store = store
         self._history = history
+        self._unix = unix
 
     def open(self, data: bytes) -> Opened:
         """The body of a frame in either direction. It never raises: `seal` says why one stays closed."""
@@ -52,11 +59,15 @@ class Unsealer:
         except KeyError:
             return Opened(f"closed: schema {state.schema} is not known here")
         why = ""
-        for send, receive, top in ((state.down, state.up, state.top), (state.up, state.down, state.sent)):
+        now = int((self._unix() - schema.EPOCH_UNIX) * 1000) // INTERVAL
+        up = (state.down, state.up, state.top)
+        down = (state.up, state.down, state.sent)
+        # Superframes reach into the next interval, and the clock here may be some seconds off.
+        for (send, receive, top), n in ((up, 0), (down, 0), (up, now), (up, now - 1), (up, now + 1)):
             session = Session(address, send, receive, crc, {})
             session.top, session.seen = top, 0
             try:
-                _, counter, body = session.open(data)
+                _, counter, body = session.open(data, n)
             except WireError as error:
                 why = error.reason
                 continue

@@ -28,6 +28,8 @@ class Opened(NamedTuple):
     body: bytes
     schema: int
     boot: int
+    interval: int = 0
+    """The one in whose slot it was sent, 0 for what was sent in none."""
 
 
 class Keyring:
@@ -150,15 +152,18 @@ class Keyring:
             live = self._live[address] = (session, state)
         return live
 
-    def open(self, data: bytes) -> Opened:
+    def open(self, data: bytes, interval: int = 0) -> Opened:
         """An authentic new frame. **Act on it only after `commit()`**: until then a crash would let it in once more.
+
+        `interval` is the one whose slot of the node it came in (`felinar_air.host.Slots.interval`): it opens if it was
+        sealed for that slot or for none, and what it was sealed for is told. Only the former can be acknowledged as that slot's.
 
         Raises WireError, counted: those of `Session.open`, "session" (the node has none: it has to join), and "schema" (of
         a newer node: its tag is wrong, as it is when the base fields of that kind are not those that this host knows).
         """
-        return self._counted(data, self._open)
+        return self._counted(data, lambda data: self._open(data, interval))
 
-    def _open(self, data: bytes) -> Opened:
+    def _open(self, data: bytes, interval: int) -> Opened:
         address = frame.unpack(data, frame.SEALED)[1]
         live = self._session(address)
         if live is None:
@@ -166,7 +171,13 @@ class Keyring:
         session, state = live
         newer = self._newest is not None and state.schema > self._newest
         try:
-            kind, counter, body = session.open(data)
+            try:
+                kind, counter, body = session.open(data, interval)
+            except WireError as error:
+                if not interval or error.reason != "tag":
+                    raise
+                interval = 0
+                kind, counter, body = session.open(data)
         except WireError as error:
             if newer and error.reason == "tag" and (address, data[0] & 63) not in self._shared:
                 raise WireError("schema") from None
@@ -175,7 +186,7 @@ class Keyring:
             self._shared.add((address, kind))
         state.top, state.seen = session.top, session.seen & 0xFFFFFFFFFFFFFFFF
         self._changed[address] = state
-        return Opened(address, kind, counter, body, state.schema, state.boot)
+        return Opened(address, kind, counter, body, state.schema, state.boot, interval)
 
     def commit(self) -> None:
         """Make the windows of what was opened since the last call durable, in one write; then act on the frames."""
