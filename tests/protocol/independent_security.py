@@ -58,7 +58,9 @@ def unccm(key: bytes, tag: int, front: bytes, sealed: bytes) -> bytes:
 
 
 def seal(key: bytes, kind: int, address: int, counter: int, crc: int, body: bytes, interval: int = 0) -> bytes:
-    return header(kind, address, counter) + ccm(key, tag_bytes(kind), nonce(kind, address, counter, crc, interval), body)
+    return header(kind, address, counter) + ccm(
+        key, tag_bytes(kind), nonce(kind, address, counter, crc, interval), body
+    )
 
 
 def take_apart(data: bytes) -> tuple[int, int, int, bytes]:

@@ -13,7 +13,7 @@ from felinar_wire import core, frame, join, schema, tesla
 from felinar_wire.aes import Ccm, cmac
 from felinar_wire.session import Session, nonce
 
-from felinar_sim.air_street import AirStreet
+from felinar_sim.air_street import AirStreet, Antenna
 from felinar_sim.ether import LOCK, Receptions, Transmission
 
 if TYPE_CHECKING:
@@ -24,6 +24,15 @@ EPOCH_MS = schema.EPOCH_UNIX * 1000
 BLOCK = 4096
 OUTBOX = (0x350000, 0x20000)
 """Where the outbox lies in flash, and how long it is."""
+
+_CYCLE_MS = 300_000
+"""After that a node's slot comes again."""
+_NEAR_MS = 100
+_EARLY_MS = 6
+"""So much earlier than expected he sends over a frame, so that he is noticed first."""
+_HEADER = 31
+"""Symbols, preamble included, after which the first five bytes are known."""
+_NOISE = bytes(12)
 
 Identity = tuple[int, int]
 
@@ -90,7 +99,8 @@ class Intruder:
     """His transmitters stand at (x, y) metres, several at a place, so that he can send while he sends.
 
     `heard` holds every frame that was on the air, with when it ended (ms since 2024) and its channel in kHz: he has good ears. `keys` are the TESLA
-    keys that beacons have disclosed, by interval. `on_frame` is called with each frame of others at its end.
+    keys that beacons have disclosed, by interval. `on_frame` is called with each frame of others at its end, `on_begin` with
+    each when a radio can tell that it comes.
     """
 
     def __init__(self, street: AirStreet, x: float = 20.0, y: float = 20.0, stations: int = 6) -> None:
@@ -101,7 +111,10 @@ class Intruder:
         self.keys: dict[int, bytes] = {}
         self.sent = 0
         self.on_frame: list[Callable[[bytes, int], None]] = []
+        self.on_begin: list[Callable[[Transmission], None]] = []
         street.on_frame.append(self._overhear)
+        self._notice = street.notice
+        street.notice = self._begin  # type: ignore[method-assign]
 
     def ms(self) -> int:
         """The host's time, ms since 2024."""
@@ -110,6 +123,11 @@ class Intruder:
     def frames(self) -> list[bytes]:
         """All that was heard."""
         return [data for _, _, data in self.heard]
+
+    def _begin(self, source: Antenna, sent: Transmission) -> None:
+        self._notice(source, sent)
+        for listener in self.on_begin:
+            listener(sent)
 
     def _overhear(self, station: int, sent: Transmission, _: Receptions) -> None:
         assert isinstance(sent.data, bytes)
@@ -152,6 +170,61 @@ class Intruder:
             listener(sent.source, sent, heard)
         for station, rssi, snr in zip(heard.stations, heard.rssi_dbm, heard.snr_db, strict=True):
             self.street.antennas[int(station)].radio.deliver(sent.data, float(rssi), float(snr), sent.end)
+
+
+class Jammer:
+    """Keeps what one node says from the bridges, and plays it to them when he likes. It takes no key.
+
+    While `jams`, a frame of the victim's that holds messages to be kept is disturbed as soon as its header has told whose it
+    is, and recorded: `kept` has (ms since 2024 at which it began, frame). `play` sends one over what the victim says in its
+    next slot, a little earlier and louder. He knows the slot by what was said in it.
+    """
+
+    def __init__(self, thief: Intruder, victim: int) -> None:
+        self.victim = victim
+        self.jams = False
+        self.kept: list[tuple[int, bytes]] = []
+        self.turns = 0
+        """How many slots he has played something in."""
+        self._thief = thief
+        self._turn = 0
+        self._khz = 0
+        self._played = 0
+        thief.on_begin.append(self._listen)
+
+    def in_slot(self, ms: int) -> bool:
+        """Whether what began then was in the victim's slot, as far as he knows."""
+        return abs((ms - self._turn + _CYCLE_MS // 2) % _CYCLE_MS - _CYCLE_MS // 2) < _NEAR_MS
+
+    def play(self, data: bytes) -> None:
+        """In the next slot that there is time for."""
+        wait = (self._turn - _EARLY_MS - self._thief.ms() - 1) % _CYCLE_MS + 1
+        clock = self._thief.street.clock
+        clock.at(clock.now_us + wait * 1000, functools.partial(self._play, data))
+
+    def _play(self, data: bytes) -> None:
+        self._thief.send(data, self._khz)
+        self._played = self._thief.ms()
+        self.turns += 1
+
+    def _listen(self, sent: Transmission) -> None:
+        data = sent.data
+        if not isinstance(data, bytes) or len(data) < frame.HEADER or data[1] << 8 | data[2] != self.victim:
+            return
+        kind = data[0] & 63
+        if kind not in (schema.REPORT, schema.BATCH, schema.EVENT):
+            return
+        began = sent.begin // 1000 - EPOCH_MS
+        self._khz = sent.khz
+        if kind != schema.EVENT:
+            self._turn = began
+        if not self.jams:
+            return
+        if began - self._played > _NEAR_MS:
+            self._thief.street.clock.at(
+                sent.symbols(_HEADER), functools.partial(self._thief.send, _NOISE, sent.khz, sent.sf)
+            )
+        self.kept.append((began, data))
 
 
 # What he makes of it

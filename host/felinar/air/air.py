@@ -168,7 +168,7 @@ class Air(Down):
         """The interval whose slot of its sender a frame would be of, whichever bridge has heard it."""
         address = data[1] << 8 | data[2] if len(data) > 2 else -1
         peer = self.peers.get(address)
-        return (peer and peer.home or cell).slots.interval(begin, address)
+        return ((peer and peer.home) or cell).slots.interval(begin, address)
 
     def settle(self) -> list[tuple[Cell, Fact]]:
         """Make durable what was opened, act on it; the facts, and with each the bridge over which its node is reached."""
