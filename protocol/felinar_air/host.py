@@ -126,18 +126,17 @@ class Slots:
         return n, n % CYCLE * frame.slots + position if position < frame.slots else -1
 
     def interval(self, time: int, address: int) -> int:
-        """The interval that a node sealed a frame for which began at `time`, had it sent it in its slot; 0: in none.
+        """The interval for which a node sealed a frame that began at `time`, if it was sent in its slot; 0: it was in none.
 
-        The one whose slot of its is nearest, as clocks differ; of a node that has no slot here, the one of the slot at
-        that time.
+        Of its slots that is the nearest one, as clocks differ; of a node that has no slot here, the one at that time.
         """
         frame = self.frame
         slot = self.of.get(address, -1)
         if slot < 0:
             n, slot = self.slot_at(time)
-            return n if slot >= 0 else 0
+            return n if n > 0 and slot >= 0 else 0
         n = (time - frame.start(slot % frame.slots) + INTERVAL // 2) // INTERVAL
-        return n if n % CYCLE == slot // frame.slots else 0
+        return n if n > 0 and n % CYCLE == slot // frame.slots else 0
 
     def heard(self, time: int, address: int) -> None:
         """A genuine frame of a node began at `time`: it is there."""

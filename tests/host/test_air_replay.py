@@ -181,3 +181,12 @@ def test_whatever_is_played_whenever(tmp_path: Path, seed: int) -> None:
     town.until(lambda: not lamp.pending, 20 * PERIOD)
     assert let_go(lamp) <= set(stored(host, lamp))
     assert sorted(seq for _, _, seq, _ in host.stored()) == sorted({*range(1, lamp.made + 1)} - events), "each once"
+
+
+def test_a_host_without_the_time_opens_what_was_said_in_no_slot(tmp_path: Path) -> None:
+    _, host, lamp, _ = begun(tmp_path)
+    assert lamp.session
+    cell = host.air.cells[0]
+    for at, n, refused in ((-1e12, 0, {}), (0.0, 0, {}), (-1e12, 9_500_000, {"tag": 1})):
+        host.air.heard(cell, lamp.session.seal(schema.HEALTH, bytes(30), n), at, -90, 0.0)
+        assert host.air.keyring.counts == refused

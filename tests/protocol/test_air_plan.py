@@ -131,6 +131,8 @@ def test_the_interval_of_a_slot_is_the_number_that_its_owner_has(sf: int, bridge
         assert slots.interval(start + plan.GUARD // 2, 60_000) == n
     assert slots.interval(base * plan.INTERVAL + frame.end + 1, 60_000) == 0
     assert (late > 0) == (frame.end > plan.INTERVAL)
+    # A host whose clock was never set hears frames in no slot at all.
+    assert {slots.interval(ms, address) for ms in (0, -5, -(10**12)) for address in (1, 2, 60_000)} == {0}
     slots.replan()
     assert slots.interval(base * plan.INTERVAL + frame.begin, 1) == base
 

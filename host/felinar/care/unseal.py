@@ -59,7 +59,7 @@ class Unsealer:
         except KeyError:
             return Opened(f"closed: schema {state.schema} is not known here")
         why = ""
-        now = int((self._unix() - schema.EPOCH_UNIX) * 1000) // INTERVAL
+        now = max(int((self._unix() - schema.EPOCH_UNIX) * 1000) // INTERVAL, 1)
         up = (state.down, state.up, state.top)
         down = (state.up, state.down, state.sent)
         # Superframes reach into the next interval, and the clock here may be some seconds off.
