@@ -159,7 +159,9 @@ def test_a_bridges_line_is_opened_with_the_keys_of_the_store_and_without_them_it
         assert told[5] == "< RESULT 7  [opened], id 9, code applied, level 60 %, relay 1"
         assert told[7] == "< REPORT 7  [opened], boot 3, seq 3, time 2026-09-21T14:13:20Z, up 300 s, temp 21.3 °C"
     told = [words(entry) for entry in Decoder(Unsealer(look, unix=lambda: 0)).take(heard)]
-    assert told[5].startswith("< RESULT 7  [opened]") and told[7].startswith("< REPORT 7  [closed"), "no clock, no slots"
+    assert told[5].startswith("< RESULT 7  [opened]") and told[7].startswith("< REPORT 7  [closed"), (
+        "no clock, no slots"
+    )
     assert store.session(7) == before
     command = Decoder(Unsealer(look)).out(line(b"\0" + keyring.seal(7, schema.QUERY, codec.encode(schema.QUERY, [1]))))
     assert words(command[0]) == "> QUERY 7  [opened], what health"
