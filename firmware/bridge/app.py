@@ -67,10 +67,7 @@ async def run() -> None:
             except DriverError:
                 modem.broken = True
         dog.feed()
-        try:
-            await asyncio.wait_for_ms(radio.flag.wait(), modem.rest())
-        except asyncio.TimeoutError:
-            pass
+        await radio.rest(modem.rest())
 
 
 def main() -> None:

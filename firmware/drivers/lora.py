@@ -1,7 +1,8 @@
 """What both LoRa drivers share: lines, interrupt, states, the start at a given tick, and what is done about a deaf radio.
 
 Always 125 kHz, coding rate 4/5, a preamble of 8, explicit header, CRC, the private sync word. Received bytes are in
-`buffer[:n]` until the next call. `irq` is set (and `flag`, an asyncio.ThreadSafeFlag) when `poll` has something to tell.
+`buffer[:n]` until the next call. `irq` is set (and `flag`, an asyncio.ThreadSafeFlag) when `poll` has something to tell,
+which ends `rest`.
 Counters: `lost` events that nobody had polled in time, `missed` edges of the interrupt, `mended` and `resets` of a deaf radio.
 """
 
@@ -76,6 +77,7 @@ class Radio:
         self._quiet = b.ticks_ms()
         self._tried = False
         self._hit = False
+        self._ears = self._resting = None
         self.lost = self.missed = self.mended = self.resets = 0
 
     def _edge(self, pin):
@@ -83,6 +85,28 @@ class Radio:
         self._at = ticks_us()
         self.irq = True
         self.flag.set()
+
+    async def _hark(self):
+        while True:
+            await self.flag.wait()
+            task = self._resting
+            if task:
+                self._resting = None
+                task.cancel()
+
+    async def rest(self, ms: int) -> None:
+        """Sleep for so many ms, or until there is something to poll or the flag is set. For one task."""
+        if ms > 0 and not self.irq:
+            # A task that stays: asyncio.wait_for would make two more each time.
+            self._ears = self._ears or asyncio.create_task(self._hark())
+            self._resting = asyncio.current_task()
+            try:
+                await asyncio.sleep_ms(ms)
+            except asyncio.CancelledError:
+                if self._resting:
+                    raise
+            finally:
+                self._resting = None
 
     async def start(self) -> None:
         """Reset and set up; `configure` comes next. May be called again after an error."""
@@ -95,6 +119,7 @@ class Radio:
         self._rst(1)
         await self._b.sleep_ms(10)
         await self._start()
+        self._standby()
         self._quiet = self._b.ticks_ms()
         self._state = _IDLE
         self._line.irq(self._edge, 1)
@@ -112,7 +137,10 @@ class Radio:
             raise DriverError(RANGE)
         self._on = False
         self._stop()
-        self._configure(hz, sf, dbm)
+        if sf == self._sf and dbm == self._dbm:
+            self._tune(hz)
+        else:
+            self._configure(hz, sf, dbm)
         self._hz = hz
         self._sf = sf
         self._dbm = dbm
@@ -135,11 +163,13 @@ class Radio:
 
     def _stop(self):
         """Standby. An event that nobody has polled is lost."""
-        self._state = _IDLE
-        self._standby()
         if self.irq:
             self.irq = False
             self.lost += 1
+        elif self._state == _IDLE:
+            return
+        self._standby()
+        self._state = _IDLE
 
     def transmit(self, data, at_us) -> None:
         """Send at that tick, at most 100 ms ahead: load, then wait for it without letting others run (10 ms are enough).
@@ -256,6 +286,7 @@ class Radio:
             self.resets += 1
             self._tried = False
             await self.start()
+        self._standby()
         self._configure(self._hz, sf, self._dbm)
         self._state = _IDLE
         self._sf = sf

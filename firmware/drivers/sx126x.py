@@ -117,13 +117,16 @@ class Sx126x(Radio):
         if data[2] & 1 or data[3] & 0x7F:
             raise DriverError(FAULT)
 
-    def _configure(self, hz, sf, dbm):
+    def _tune(self, hz):
         band = 0xD7 if hz < 900000000 else 0xE1
         if self._band != band:
             self._do(0x98, band, band + (4 if band < 0xE1 else 8))  # image (9.2.1)
             self._band = band
         rf = (hz << 25) // 32000000
         self._do(0x86, rf >> 24, rf >> 16 & 255, rf >> 8 & 255, rf & 255)
+
+    def _configure(self, hz, sf, dbm):
+        self._tune(hz)
         self._do(0x95, 4, 7, 0, 1)  # amplifier for up to 22 dBm (13.1.14)
         self._do(0x8E, dbm & 255, 2)  # ramp of 40 us
         self._do(0x8B, sf, 4, 1, 1 if sf > 10 else 0)

@@ -100,9 +100,12 @@ class Sx127x(Radio):
         self._standby()
         sleep_us(_OSC_US)
 
-    def _configure(self, hz, sf, dbm):
+    def _tune(self, hz):
         rf = (hz << 19) // 32000000
         self._put(_FRF, bytes((rf >> 16, rf >> 8 & 255, rf & 255)))
+
+    def _configure(self, hz, sf, dbm):
+        self._tune(hz)
         high = dbm > 17  # 5.4.3
         self._put(_PA_DAC, 0x87 if high else 0x84)
         self._put(_PA_CONFIG, 0x80 | dbm - (5 if high else 2))

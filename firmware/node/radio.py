@@ -19,7 +19,7 @@ _AHEAD = const(150)  # ms before a slot in which its frame is made
 _CHECK = const(10)  # ms before it in which the channel is looked at for the last time
 _READY = const(10)  # ms that the radio needs to be ready
 _REST = const(10000)  # ms between looks at everything
-_TEND = const(10000)
+_TEND = const(12000)  # ms without a beacon after which the radio is asked how it does
 _LEAST = const(40)  # bytes; a slot in which no report fits is left
 _ILL = const(10000)  # ms until a radio that has failed is started again
 
@@ -100,7 +100,7 @@ class Radio:
         now = self.now()
         if self._sending:
             if now < self._sending:
-                await self._rest(self._sending - now)
+                await radio.rest(self._sending - now)
                 return
             count(self.counts, "radio")
             self._tune()
@@ -129,18 +129,13 @@ class Radio:
                     await self._contend(i, now)
                     return
                 due = min(due, wish[i])
-        if now - self._tended >= _TEND:
+        tended = max(self._tended, access.heard_at) + _TEND
+        if now >= tended:
             self._tended = now
             await radio.tend(link.heard)
-        due = min(due, self._tended + _TEND, link.due)
-        await self._rest(due - now)
-
-    async def _rest(self, ms: int) -> None:
-        if ms > 0 and not self._radio.irq:
-            try:
-                await asyncio.wait_for_ms(self._radio.flag.wait(), ms)
-            except asyncio.TimeoutError:
-                pass
+            tended = now + _TEND
+        due = min(due, tended, link.due)
+        await radio.rest(due - now)
 
     async def _slot(self, at: int, limit: int, n: int) -> None:
         """Send in the own slot what there is to send."""

@@ -132,6 +132,7 @@ class Board:
         self.i2c = I2cBuses(self.pins.numbers)
         self.spi = SpiBuses(self.pins)
         self.uarts = {1: Uart(), 2: Uart()}
+        self._serial: dict[int, Uart] = {}  # of these those that the program has set up
         self.i2s: dict[int, I2sPort] = {}
         self.audio: dict[str, AudioSource] = {}
         self.levels: Callable[[int, int, float], Sequence[float] | NDArray[np.float64]] | None = None
@@ -177,6 +178,7 @@ class Board:
         self._hasty: Hasty | None = None
         self._quiet: list[int] = []  # pins that select it
         self._watched: list[tuple[int, int]] = []  # (flag, pin) of its outputs that answers tell of
+        self._seen: frozenset[int] = frozenset()  # those pins
         for entry, part in self.parts:
             self.fit(entry, part)
         if self.flash.read(TABLE_AT, 2) == b"\xff\xff":
@@ -204,6 +206,7 @@ class Board:
                 self._quiet = [numbers[name] for name in part.SELECTED if name in numbers]
                 seen = [numbers[name] for name in sorted(part.OUTPUTS) if name in numbers]
                 self._watched = list(zip(_LOWS, seen, strict=False))
+                self._seen = frozenset(pin for _, pin in self._watched)
         if isinstance(part, AudioSource):
             self.audio[bus or "i2s0"] = part
         if isinstance(part, PinListener):
@@ -383,6 +386,7 @@ class Board:
         self.i2s.clear()
         for uart in self.uarts.values():
             uart.release()
+        self._serial.clear()
         if not soft:
             self._wdt_due, self._wdt_us = None, 0
 
@@ -519,19 +523,25 @@ class Board:
         for number, port in self.i2s.items():
             if port.available(now):
                 flags |= _I2S << number
-        for number, uart in self.uarts.items():
+        for number, uart in self._serial.items():
             if uart.used and uart.ready(now):
                 flags |= _UART << (number - 1)
         if self.pins.irq_pending:
             flags |= _IRQ
-        if self._hasty is not None:
-            if self._hasty.idle():
+        hasty = self._hasty
+        if hasty is not None:
+            if hasty.idle():
                 flags |= _IDLE
+            reads = self.pins.reads
             for flag, pin in self._watched:
-                if not self.pins.reads(pin, now):
+                if not reads(pin, now):
                     flags |= flag
         clock = self._virtual
-        free = 0 if clock is None else self._uptime(min(clock.horizon(), now + _ALONE_MOST_US))
+        free = 0
+        if clock is not None:
+            horizon = clock.horizon()
+            alone = now + _ALONE_MOST_US
+            free = self._uptime(horizon if horizon < alone else alone)
         return self._link.answer(self._up_us, status, flags, data, free)
 
     # Waiting
@@ -590,15 +600,19 @@ class Board:
         for number, port in self.i2s.items():
             if sources & (_I2S << number) and port.available(now):
                 return True
-        return any(sources & (_UART << (number - 1)) and uart.ready(now) for number, uart in self.uarts.items())
+        for number, uart in self._serial.items():
+            if sources & (_UART << (number - 1)) and uart.ready(now):
+                return True
+        return False
 
     def _woken(self, frame: Frame) -> Answer:
         data = self.console.fetch() if frame.b & _CONSOLE else b""
         # An interrupt throws the data away.
         hits = self.pins.take_hits() if frame.b & _IRQ and not self.console.interrupted else b""
         script = b""
-        if frame.arg and self._hasty is not None and any(pin in hits for _, pin in self._watched):
-            script = self._hasty.foresee()
+        hasty = self._hasty
+        if hits and frame.arg and hasty is not None and not self._seen.isdisjoint(hits):
+            script = hasty.foresee()
         return Answer(len(hits) | len(script) << 6, data + hits + script)
 
     # Handlers
@@ -728,6 +742,7 @@ class Board:
 
     def _uart_setup(self, f: Frame, now: int) -> Answer:
         pins = self.pins.numbers
+        self._serial[f.arg] = self.uarts[f.arg]
         return self.uarts[f.arg].setup(f, now, pins.get(f"uart{f.arg}_tx"), pins.get(f"uart{f.arg}_rx"))
 
     def _uart_read(self, f: Frame, now: int) -> Answer:

@@ -220,11 +220,18 @@ class LoraRadio(Chip):
         start_us = end_us - self._own_airtime(len(data))
         header_us = start_us + round((8 + 4.25 + 8) * symbol_us)
         latest_us = start_us + round(3 * symbol_us)  # five symbols of the preamble must be left
-        now = self._require().now_us
-        self._require().at(
-            max(now, min(header_us, end_us)),
+        self._when(
+            min(header_us, end_us),
             lambda: self._header(bytes(data), rssi_dbm, snr_db, end_us, crc_ok or not crc, header_ok, crc, latest_us),
         )
+
+    def _when(self, when_us: int, action: Callable[[], None]) -> None:
+        """Do it at a moment, at once when that is now or past."""
+        clock = self._require()
+        if when_us > clock.now_us:
+            clock.at(when_us, action)
+        else:
+            action()
 
     def _header(
         self,
@@ -255,7 +262,7 @@ class LoraRadio(Chip):
             self.received += 1
             self._arrived(data, rssi, snr, crc_ok, crc, end_us)
 
-        self._require().at(end_us, arrive)
+        self._when(end_us, arrive)
 
     @property
     def gone(self) -> bool:

@@ -94,6 +94,7 @@ class Sx126x(LoraRadio):
         self._modulation = b"\x07\x04\x01\x00"
         self._packet = b"\x00\x08\x00\xff\x01\x00"
         self._cad = b"\x00\x00\x00\x00\x00\x00\x00"
+        self._set_to: Tuning | None = None  # what `_tuning` has made of these
         self._tx_base = self._rx_base = self._rx_next = 0
         self._rx_single = False
         self._got = (0, 0)  # length, place in the buffer
@@ -132,22 +133,28 @@ class Sx126x(LoraRadio):
         before = bytes([self._status_byte()]) * 2
         after = bytes([self.mode << 4 | 2]) * 2
         size, place = self._got
-        pairs = (
-            (0x10, before + b"".join((n & 0xFFFF).to_bytes(2, "big") for n in self._stats)),
-            (0x12, before + flags.to_bytes(2, "big")),
-            (0x02, b""),
-            (0x13, after + bytes(self._got)),
-            (0x14, after + bytes(self._status)),
-        )
-        out = bytearray()
-        for op, reply in pairs:
-            out += (
-                bytes((op, *flags.to_bytes(2, "big")))
-                if op == 2
-                else bytes((op, 0, 0, 0, 0)) + reply[:5].ljust(5, b"\0")
+        raised = flags.to_bytes(2, "big")
+        return b"".join(
+            (
+                b"\x10\0\0\0\0", before, self._statistics()[:3],
+                b"\x12\0\0\0\0", before, raised, b"\0",
+                b"\x02", raised,
+                b"\x13\0\0\0\0", after, bytes(self._got), b"\0",
+                b"\x14\0\0\0\0", after, bytes(self._status),
+                bytes((0x1E, place, 0)), self._stored(place, size),
             )
-        out += bytes((0x1E, place, 0))
-        return bytes(out + bytes(self.buffer[(place + i) & 255] for i in range(size)))
+        )  # fmt: skip
+
+    def _statistics(self) -> bytes:
+        return b"".join((n & 0xFFFF).to_bytes(2, "big") for n in self._stats)
+
+    def _stored(self, place: int, size: int) -> bytes:
+        """Bytes of the buffer, which goes on at its beginning."""
+        place &= 255
+        out = bytes(self.buffer[place : place + size])
+        while len(out) < size:
+            out += bytes(self.buffer[: size - len(out)])
+        return out
 
     def _select(self, selected: bool, now_us: int) -> None:
         if selected:
@@ -187,13 +194,13 @@ class Sx126x(LoraRadio):
         elif op == 0x11:
             answer = bytes([self.packet_type or 0])
         elif op == 0x10:
-            answer = b"".join((n & 0xFFFF).to_bytes(2, "big") for n in self._stats)
+            answer = self._statistics()
         elif op == 0x1D and len(given) >= 3:
             address, skip = given[1] << 8 | given[2], 4
             answer = bytes(self.registers[(address + i) % 4096] for i in range(max(0, len(given) - 4)))
         elif op == 0x1E and len(given) >= 2:
             skip = 3
-            answer = bytes(self.buffer[(given[1] + i) & 255] for i in range(max(0, len(given) - 3)))
+            answer = self._stored(given[1], max(0, len(given) - 3))
         if not answer:
             skip = len(given)
         return (status * skip + answer).ljust(len(given), b"\0")[: len(given)]
@@ -216,6 +223,7 @@ class Sx126x(LoraRadio):
             self._fail(5, op)
             return
         self._command_status = 1
+        self._set_to = None
         if op > 0x7F:  # T_SW of what only moves data is below a microsecond
             self._busy_until = max(self._busy_until, now_us + 1)
         if op in self._TABLE:
@@ -428,14 +436,16 @@ class Sx126x(LoraRadio):
     # What it is set to
 
     def _tuning(self) -> Tuning:
-        high, low = self.registers[0x0740], self.registers[0x0741]
-        return Tuning(
-            round(self._rf * 32_000_000 / (1 << 25)),
-            self._modulation[0],
-            _BANDWIDTH[self._modulation[1]],
-            high & 0xF0 | low >> 4,
-            bool(self._packet[5]),
-        )
+        if self._set_to is None:
+            high, low = self.registers[0x0740], self.registers[0x0741]
+            self._set_to = Tuning(
+                round(self._rf * 32_000_000 / (1 << 25)),
+                self._modulation[0],
+                _BANDWIDTH[self._modulation[1]],
+                high & 0xF0 | low >> 4,
+                bool(self._packet[5]),
+            )
+        return self._set_to
 
     def _own_airtime(self, n: int) -> int:
         sf, bw, coding, low_rate = self._modulation
@@ -474,8 +484,9 @@ class Sx126x(LoraRadio):
 
     def _arrived(self, data: bytes, rssi: float, snr: float, crc_ok: bool, crc: bool, now_us: int) -> None:
         place = self._rx_next
-        for i, value in enumerate(data):
-            self.buffer[(place + i) & 255] = value
+        first = min(len(data), 256 - place)
+        self.buffer[place : place + first] = data[:first]
+        self.buffer[: len(data) - first] = data[first:]
         self._rx_next = (place + len(data)) & 255
         self._got = (len(data), place)
         level = max(0, min(255, round(-2 * rssi)))
