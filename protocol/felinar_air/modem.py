@@ -12,8 +12,8 @@ _LEAD = 12000  # us before its time that a frame is handed to the radio
 _LATE = 3000  # us; the radio needs that long to be ready
 _OVERDUE = 200000  # us; a radio that has not ended by then has failed
 _HOST_MS = 10000
-_BEAT_MS = 2000
-_REST_MS = 200
+_BEAT_MS = 3000  # longer than between two PINGs, each of which has one as its answer
+_REST_MS = 1000
 _SENT = 0
 _TOO_LATE = 1
 _DUTY = 2
@@ -70,6 +70,7 @@ class Modem:
         self._say(core.LOG, _WARNING, text.encode())
 
     def _beat(self, id: int) -> None:
+        self._beat_ms = self._up_ms
         refused = self.duty.refused + self.late
         self._say(
             core.HEARTBEAT, id, self._up_ms // 1000, self._us(), self.heard, self.bad, self.sent, refused, self.dropped
@@ -144,14 +145,18 @@ class Modem:
         except self._lora.DriverError:
             self._failed()
         if up_ms - self._beat_ms >= _BEAT_MS:
-            self._beat_ms = up_ms
             self._beat(0)
 
     def rest(self) -> int:
         """For how many ms `step` may wait, unless the radio or the host has something to say."""
-        if self._queue and not self._active:
-            return max(0, min(_REST_MS, (after(self._queue[0][0], self._us()) - _LEAD) // 1000))
-        return _REST_MS
+        active = self._active
+        if active:
+            due = active[0], active[2] + _OVERDUE
+        elif self._queue:
+            due = self._queue[0][0], -_LEAD
+        else:
+            return _REST_MS
+        return max(0, min(_REST_MS, (after(due[0], self._us()) + due[1]) // 1000))
 
     def _failed(self) -> None:
         active = self._active

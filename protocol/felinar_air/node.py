@@ -91,7 +91,7 @@ class Access:
             if self.slot < 0 or (frame.sf, bridge) != self._home:
                 self.joining = True
         self.timed = True
-        self._free = self._open(body)
+        self._free = self._open(body) if self.slot < 0 or self.joining else 0
         self._free_n = n
 
     def _open(self, body: bytes) -> int:

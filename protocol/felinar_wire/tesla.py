@@ -153,7 +153,8 @@ class Group:
         events = []
         what = "held"
         if kind != GROUP_LAMP:
-            events = self._learn(n - 2, body[:16])
+            if n - 2 > self.chain.at:
+                events = self._learn(n - 2, body[:16])
         elif address in self.zones:
             if cmac(self.zones[address], entry[1][:-8])[:8] != body[-8:]:
                 raise WireError("zone")

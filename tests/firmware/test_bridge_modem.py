@@ -155,7 +155,7 @@ def test_an_answer_to_a_ping_tells_the_time(bridge: Bridge) -> None:
     bridge.tell(core.PING, 9)
     assert bridge.of(core.HEARTBEAT)[-1][0] == 9
     assert bridge.of(core.HEARTBEAT)[-1][2] == bridge.us % WRAP
-    bridge.run(4100, ping=False)
+    bridge.run(6100, ping=False)
     assert [values[0] for values in bridge.of(core.HEARTBEAT)].count(0) == 2
 
 
