@@ -12,6 +12,7 @@ Counters: `lost` events that nobody had polled in time, `missed` edges of the in
 import asyncio
 from time import sleep_us, ticks_add, ticks_diff, ticks_us
 
+from felinar_air.plan import airtime
 from machine import SPI
 from micropython import const
 
@@ -35,13 +36,6 @@ _SHUT = const(4)
 _AHEAD_US = const(200)  # the last command, its transfer, and the ramp of the amplifier
 _MOST_US = const(100000)
 _QUIET_MS = const(300000)  # silence that is not believed where frames are due
-
-
-def airtime_us(n: int, sf: int) -> int:
-    """Time on air of n bytes, µs (SX1276 data sheet rev. 7, section 4.1.1.7; AN1200.13)."""
-    each = 4 * sf - (8 if sf > 10 else 0)
-    groups = max(0, (8 * n - 4 * sf + 44 + each - 1) // each)
-    return (81 + 20 * groups) << sf + 1  # quarters of a symbol, which lasts 8 µs << sf
 
 
 class Radio:
@@ -77,7 +71,8 @@ class Radio:
         self._quiet = b.ticks_ms()
         self._tried = False
         self._hit = False
-        self._ears = self._resting = None
+        self._resting = None
+        asyncio.create_task(self._hark())
         self.lost = self.missed = self.mended = self.resets = 0
 
     def _edge(self, pin):
@@ -87,6 +82,7 @@ class Radio:
         self.flag.set()
 
     async def _hark(self):
+        # A task that stays: asyncio.wait_for would make two more each time.
         while True:
             await self.flag.wait()
             task = self._resting
@@ -97,16 +93,13 @@ class Radio:
     async def rest(self, ms: int) -> None:
         """Sleep for so many ms, or until there is something to poll or the flag is set. For one task."""
         if ms > 0 and not self.irq:
-            # A task that stays: asyncio.wait_for would make two more each time.
-            self._ears = self._ears or asyncio.create_task(self._hark())
             self._resting = asyncio.current_task()
             try:
                 await asyncio.sleep_ms(ms)
             except asyncio.CancelledError:
                 if self._resting:
                     raise
-            finally:
-                self._resting = None
+            self._resting = None
 
     async def start(self) -> None:
         """Reset and set up; `configure` comes next. May be called again after an error."""
@@ -119,7 +112,6 @@ class Radio:
         self._rst(1)
         await self._b.sleep_ms(10)
         await self._start()
-        self._standby()
         self._quiet = self._b.ticks_ms()
         self._state = _IDLE
         self._line.irq(self._edge, 1)
@@ -193,7 +185,7 @@ class Radio:
             pass
         self._send()
         self._state = _SEND
-        self._until = ticks_add(self._b.ticks_ms(), airtime_us(n, self._sf) // 1000 + 50)
+        self._until = ticks_add(self._b.ticks_ms(), airtime(self._sf, n) // 1000 + 50)
 
     async def cad(self) -> bool:
         """Whether somebody sends on the channel, in two to four symbols; DriverError(TIMEOUT). It listens again after."""
@@ -286,7 +278,6 @@ class Radio:
             self.resets += 1
             self._tried = False
             await self.start()
-        self._standby()
         self._configure(self._hz, sf, self._dbm)
         self._state = _IDLE
         self._sf = sf

@@ -86,7 +86,6 @@ class Sx126x(Radio):
         # The reset value of the sync word (12.1) is the nearest to an identity that there is.
         if first != 0x14 or second != 0x24:
             raise DriverError(NACK if first == second and first in (0, 255) else IDENTITY)
-        self._do(0x80, 0)
         self._do(0x96, 1)  # DC-DC
         tcxo = entry.get("tcxo_mv", 0)
         if tcxo:
@@ -94,9 +93,9 @@ class Sx126x(Radio):
             while trim < 7 and _TCXO[trim] * 100 < tcxo:
                 trim += 1
             self._do(0x97, trim, 0, 1, 64)  # stable after 320 x 15.625 us
-        await self._calibrate()
         if entry.get("dio2_switch"):
             self._do(0x9D, 1)
+        await self._calibrate()
         self._do(0x8A, 1)  # LoRa
         self._do(0x93, 0x30)  # after a transmission the oscillator goes on
         self._do(0x8F, 0, 0)
@@ -116,6 +115,7 @@ class Sx126x(Radio):
         data = self._ask(0x17)
         if data[2] & 1 or data[3] & 0x7F:
             raise DriverError(FAULT)
+        self._standby()
 
     def _tune(self, hz):
         band = 0xD7 if hz < 900000000 else 0xE1

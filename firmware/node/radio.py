@@ -7,7 +7,7 @@ from time import ticks_add, ticks_diff, ticks_us
 import machine
 from drivers import TIMEOUT, DriverError, lora
 from felinar_air.node import Access
-from felinar_air.plan import BANDS, DOWNLINK, Ledger, air_ms, band
+from felinar_air.plan import BANDS, DOWNLINK, Ledger, air_ms, airtime, band
 from felinar_wire.session import count
 from micropython import const
 
@@ -34,7 +34,7 @@ class Radio:
         radio = self._radio = getattr(__import__("drivers." + name), name).open(app.board, about)
         self.wake = radio.flag.set  # something may be due earlier
         self._clock = app.clock
-        self._tended = self._stepped = 0
+        self._stepped = 0
         self._sending = 0  # until then a frame is on the air
         self._turned = -1  # interval of the last own slot that was looked at
         self.bad = 0  # frames with a wrong CRC
@@ -82,7 +82,7 @@ class Radio:
                 return
             if event[0] == lora.RX:
                 _, at, rssi, _, n = event
-                passed = ticks_diff(ticks_us(), at) + lora.airtime_us(n, self.access.frame.sf)
+                passed = ticks_diff(ticks_us(), at) + airtime(self.access.frame.sf, n)
                 self._heard.append((bytes(radio.buffer[:n]), self.now() - passed // 1000, rssi))
             elif event[0] == lora.TX_DONE:
                 self._tune()
@@ -112,6 +112,8 @@ class Radio:
             link.look(now)
             if access.step(now):
                 self._tune()
+            if now - access._heard >= _TEND:
+                await radio.tend(link.heard)
         at, limit, n = access.turn(now)
         if at and n != self._turned:
             if at - now <= _AHEAD:
@@ -129,13 +131,7 @@ class Radio:
                     await self._contend(i, now)
                     return
                 due = min(due, wish[i])
-        tended = max(self._tended, access.heard_at) + _TEND
-        if now >= tended:
-            self._tended = now
-            await radio.tend(link.heard)
-            tended = now + _TEND
-        due = min(due, tended, link.due)
-        await radio.rest(due - now)
+        await radio.rest(min(due, link.due) - now)
 
     async def _slot(self, at: int, limit: int, n: int) -> None:
         """Send in the own slot what there is to send."""

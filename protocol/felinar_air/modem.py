@@ -4,6 +4,7 @@ from felinar_wire import core
 from felinar_wire.errors import WireError
 
 from felinar_air.duty import Duty
+from felinar_air.plan import airtime
 
 QUEUE = 8  # TX that wait for their time
 VERSION = (0, 1, 0)
@@ -32,7 +33,7 @@ class Modem:
     """`take` gets the content of each serial frame, `step` is called after `rest` ms, or when the radio has
     something to tell; neither waits.
 
-    `radio` is a driver that was started, `lora` what is common to its kind, as `drivers.lora` has it (`airtime_us`, `RX`, `BAD`,
+    `radio` is a driver that was started, `lora` what is common to its kind, as `drivers.lora` has it (`RX`, `BAD`,
     `TX_DONE`, `DriverError`, `TIMEOUT`); `send(data)` sends the content of a serial frame; `us()` is the bridge's time. `broken` says that
     the radio has to be started anew; then call `listen`. `least` bytes a frame must have.
     """
@@ -193,10 +194,10 @@ class Modem:
             elif what == lora.BAD:
                 self.bad += 1
             elif what == lora.TX_DONE and self._active:
-                at, id, airtime = self._active
+                at, id, air = self._active
                 self._active = None
                 self.sent += 1
-                self._done(id, _SENT, at, airtime)
+                self._done(id, _SENT, at, air)
                 self.listen()
         now = self._us()
         if self._active:
@@ -205,14 +206,14 @@ class Modem:
             return
         while self._queue and not self._active and after(self._queue[0][0], now) <= _LEAD:
             at, id, sf, hz, dbm, data = self._queue.pop(0)
-            airtime = lora.airtime_us(len(data), sf)
+            air = airtime(sf, len(data))
             if after(at, now) < _LATE:
                 self.late += 1
                 self._done(id, _TOO_LATE, at)
-            elif not self.duty.take(hz, airtime, self._up_ms // 1000):
+            elif not self.duty.take(hz, air, self._up_ms // 1000):
                 self._done(id, _DUTY, at)
             else:
-                self._active = at, id, airtime
+                self._active = at, id, air
                 radio.configure(hz, sf, dbm)
                 if not self._transmit(data, at):
                     self._active = None

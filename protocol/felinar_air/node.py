@@ -51,7 +51,7 @@ class Access:
         self.frame = Superframe(sf, bridge)
         self.timed = False  # has heard a beacon
         self._off = 0  # own time - host's, by the newest beacon
-        self.heard_at = self._alive = now
+        self._heard = self._alive = now
         self._free = self._free_n = self._rssi = self._asked = 0
         self._held: list[tuple[int, int]] = []  # (counter, when it began) of beacons that may be verified yet
         self._gone = 0  # of intervals up to that one some are not in it any more
@@ -80,7 +80,7 @@ class Access:
             self._follow(frame.sf, bridge, began)
             frame = self.frame
         n = counter >> 8
-        self.heard_at = began
+        self._heard = began
         self._rssi = rssi
         if lasting:
             if len(self._held) > 15:
@@ -127,7 +127,7 @@ class Access:
         if n >= self._sure:
             expected = self._offset(n)
             most = 1 + (n - self._sure) * self._drift // 100
-            self._alive = self.heard_at
+            self._alive = self._heard
             if self._sure:
                 self._alive = expected + n * INTERVAL
                 # No two can be heard within the guard: others with that counter are forged, or were recorded and repeated.
@@ -290,7 +290,7 @@ class Access:
     def step(self, now: int) -> bool:
         """Call every second or so; True: the radio is to be tuned to `frame` anew."""
         frame = self.frame
-        quiet = now - self.heard_at
+        quiet = now - self._heard
         if now - self._alive < _SILENT and quiet < _QUIET:
             return False
         bridge, when, _ = self._other

@@ -24,7 +24,7 @@ _HEAD = """
 import asyncio, json, time
 import machine
 from drivers import DriverError
-from drivers.lora import RX, TX_DONE, BAD, CAD, airtime_us
+from drivers.lora import RX, TX_DONE, BAD, CAD
 import drivers.{driver}
 
 PINS = json.loads({pins!r})
@@ -152,6 +152,7 @@ class RadioBench:
         application = self.folder / f"app-{number}"
         application.mkdir()
         (application / "drivers").symlink_to(self._stubs)
+        (application / "felinar_air").symlink_to(ROOT / "protocol" / "felinar_air")
         text = "\n".join("    " + line for line in body.strip("\n").splitlines())
         (application / "main.py").write_text(
             _HEAD.format(driver=DRIVER[about.radio.chip], pins=json.dumps(pins), entry=json.dumps(entry), body=text)

@@ -41,9 +41,6 @@ class Radio:
     def listen(self) -> None:
         self.listening = True
 
-    def airtime_us(self, n: int, sf: int) -> int:
-        return (1000 << sf - 7) * (20 + n)
-
     def transmit(self, data: bytes, at: int) -> None:
         if self.fails:
             raise DriverError(6)

@@ -46,11 +46,6 @@ _RX_MODE, _TX_MODE = 0x85, 0x83
 _RX_DONE, _TX_END = 0x40, 0x08
 
 
-def airtime_us(n: int, sf: int) -> int:
-    """Time on air of n bytes in µs, as in drivers.lora."""
-    return airtime(sf, n)
-
-
 class RadioError(LinkError):
     """The radio is not there, or does not do what it is told; `reason` TIMEOUT: the time at which to send has passed."""
 
@@ -225,7 +220,7 @@ class Radio:
         self._stop()
         now = self._pins.now_ns()
         chip.at_ns = now + after(at, now // 1000 & US) * 1000 - _AHEAD_NS
-        chip.xmit_timeout = airtime_us(len(data), tuned[1]) / 1e6 + 0.2
+        chip.xmit_timeout = airtime(tuned[1], len(data)) / 1e6 + 0.2
         try:
             sent = self._do(
                 lambda: chip.send(data[4:], destination=data[0], node=data[1], identifier=data[2], flags=data[3])
