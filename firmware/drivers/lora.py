@@ -72,7 +72,7 @@ class Radio:
         self._tried = False
         self._hit = False
         self._resting = None
-        asyncio.create_task(self._hark())
+        asyncio.create_task(self._hark())  # noqa: RUF006 (the loop keeps it)
         self.lost = self.missed = self.mended = self.resets = 0
 
     def _edge(self, pin):

@@ -600,10 +600,9 @@ class Board:
         for number, port in self.i2s.items():
             if sources & (_I2S << number) and port.available(now):
                 return True
-        for number, uart in self._serial.items():
-            if sources & (_UART << (number - 1)) and uart.ready(now):
-                return True
-        return False
+        if not self._serial:
+            return False
+        return any(sources & (_UART << (number - 1)) and uart.ready(now) for number, uart in self._serial.items())
 
     def _woken(self, frame: Frame) -> Answer:
         data = self.console.fetch() if frame.b & _CONSOLE else b""
