@@ -24,7 +24,7 @@ _NEEDS = {
     "hlw8012": ("bl0937",),
     "ics43434": ("microphone",),
     "inmp441": ("microphone",),
-    "lora": ("felinar_air", "felinar_air.plan"),
+    "lora": (),
     "microphone": (),
     "pms5003": ("frames",),
     "pms7003": ("frames", "pms5003"),
@@ -34,8 +34,8 @@ _NEEDS = {
     "sgp41": ("gas_index", "sensirion"),
     "sht4x": ("sensirion",),
     "sps30": ("sensirion",),
-    "sx126x": ("felinar_air", "felinar_air.plan", "lora"),
-    "sx127x": ("felinar_air", "felinar_air.plan", "lora"),
+    "sx126x": ("lora",),
+    "sx127x": ("lora",),
     "veml7700": (),
 }
 

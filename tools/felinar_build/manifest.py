@@ -74,8 +74,9 @@ def render(board: Board) -> str:
     for path in sorted((modules.ROOT / "firmware" / "drivers").glob("*.py")):
         if path.stem in always:
             continue
-        beside = {name.removeprefix("drivers.") for name in modules.closure([f"drivers.{path.stem}"])}
-        beside -= {"drivers", path.stem} | always
+        loaded = modules.closure([f"drivers.{path.stem}"])
+        beside = {name.removeprefix("drivers.") for name in loaded if name.startswith("drivers.")}
+        beside -= {path.stem} | always
         listed = "".join(f'"{name}", ' for name in sorted(beside))
         needs.append(f'    "{path.stem}": ({listed.rstrip(" ") if len(beside) == 1 else listed.rstrip(", ")}),')
     return _TEXT.format(

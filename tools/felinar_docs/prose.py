@@ -386,7 +386,7 @@ BRIDGE = {
     6: Message(
         FROM_BRIDGE,
         CABLE,
-        "The bridge is alive: every two seconds, and in answer to PING.",
+        "The bridge is alive: three seconds after the last one, and in answer to PING.",
         {
             "id": "of the PING, 0 if it is none's answer",
             "up": "uptime, s",

@@ -12,7 +12,7 @@ WRAP = 1 << 30
 """µs after which a bridge's time begins anew (18 minutes)."""
 PING_S = 2.0
 DEAD_S = 7.0
-"""A bridge that has said nothing for so long is not there: it says something every two seconds."""
+"""A bridge that has said nothing for so long is not there: it says something every three seconds."""
 SENT, LATE, DUTY, RADIO, SILENT, FULL, LOST = range(7)
 RESULTS = ("sent", "late", "duty", "radio", "silent", "full", "lost")
 """What became of a transmission, as TX_DONE numbers it; "lost" is one that the bridge has said nothing of."""
