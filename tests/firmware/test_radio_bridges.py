@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,29 @@ def pair(tmp_path: Path, apps: dict[str, Path]) -> Iterator[tuple[RadioBench, Br
         bridge.send(core.LISTEN, 7, HZ)
     bench.run(0.5)
     yield bench, bridges[0], bridges[1]
+    bench.close()
+
+
+def test_a_host_that_speaks_too_early_does_not_keep_it_at_the_prompt(tmp_path: Path, apps: dict[str, Path]) -> None:
+    """A byte 3 is Ctrl-C until the bridge has taken the line."""
+    app = tmp_path / "app"
+    shutil.copytree(apps["heltec_v3"], app)
+    start = (app / "main.py").read_text()
+    begin = "    from bridge import app"
+    assert begin in start
+    # As long as loading takes on a chip.
+    (app / "main.py").write_text(start.replace(begin, "    time.sleep_ms(800)\n" + begin))
+    bench = RadioBench(tmp_path)
+    bridge = Bridge(bench, "heltec_v3", app)
+    bench.run(0.5)
+    bridge.board.console.write(b"\3")
+    bench.run(20)
+    assert b"KeyboardInterrupt" in bridge._bytes and not bridge.told(core.BRIDGE_HELLO)
+    bench.run(15)
+    assert bridge.told(core.BRIDGE_HELLO) and len(bridge.board.boots) == 2
+    bridge.send(core.PING, 7)
+    bench.run(1)
+    assert bridge.told(core.HEARTBEAT)[-1][0] == 7
     bench.close()
 
 
