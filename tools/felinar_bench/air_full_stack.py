@@ -53,7 +53,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one street. Times are CPU seconds; `duty` is the worst share of a duty cycle in any hour."""
+    """What came of one street. Times are CPU seconds; `duty` is the worst share of a duty cycle in any hour; `requests` are those that boards
+    have made of the simulator."""
 
     made: int
     stored: int
@@ -62,6 +63,7 @@ class Result:
     joins: int
     simulator_s: float
     boards_s: float
+    requests: int
     wrong: tuple[str, ...]
     trace: str
 
@@ -85,10 +87,11 @@ def live(job: Job, core: int | None = None) -> Result:
             )
             duty = max(town.street.ether.peak.values())
             joins, trace = len(town.host.joined), town.street.trace_hash()
+            requests = sum(board.trace.count for board in (*town.street.bridges, *town.street.street))
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Result(
         account.made, account.stored, account.tx_per_report, duty, joins, time.process_time() - began,
-        children.ru_utime + children.ru_stime, wrong, trace,
+        children.ru_utime + children.ru_stime, requests, wrong, trace,
     )  # fmt: skip
 
 
@@ -123,6 +126,7 @@ def figures(
     days = nodes * streets * hours / 24
     busy = sum(r.simulator_s + r.boards_s for r in results)
     share = sum(r.boards_s for r in results) / busy
+    requests = sum(r.requests for r in results) / days / 8640
     duty = max(r.duty for r in results)
     tx = sum(r.tx_per_report for r in results) / streets
     yield Figure(
@@ -140,7 +144,8 @@ def figures(
     yield Figure("air.full_stack.wrong", sum(len(r.wrong) for r in results), "", 0, note="what must not be; see above")
     yield Figure(
         "air.sim.node_days_per_minute", days / minutes, "", 10, "higher",
-        f"{busy / days:.1f} CPU s a node-day, of which boards {share:.0%}; {streets} streets beside each other",
+        f"{busy / days:.1f} CPU s a node-day: MicroPython on the boards {share:.0%}, simulator and host the rest, for {requests:.1f} requests of "
+        f"boards in a node's 10 s; {streets} streets beside each other",
     )  # fmt: skip
     alone = [cores_alone(seed + i, nodes, hours) for i in range(streets)]
     alone_tx = sum(one[2] for one in alone) / streets
