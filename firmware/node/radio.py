@@ -114,15 +114,14 @@ class Radio:
                 self._tune()
             if now - access._heard >= _TEND:
                 await radio.tend(link.heard)
+        due = now + _REST
         at, limit, n = access.turn(now)
         if at and n != self._turned:
             if at - now <= _AHEAD:
                 self._turned = n
                 await self._slot(at, limit, n)
                 return
-            due = at - _AHEAD
-        else:
-            due = now + _REST
+            due = min(due, at - _AHEAD)
         wish = self.wish
         for i in range(len(wish)):
             if wish[i]:

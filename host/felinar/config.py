@@ -47,7 +47,8 @@ class BridgeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     The pins of a radio are named as in Blinka's board module; those of Adafruit's LoRa bonnet are the default. `number` (0-11) is what nodes know it by; it tells when its superframe begins and, by its remainder of 3, the channel on which
     they speak to it: `frequency` in MHz, either of which says enough, or none. Bridges in each other's range need numbers whose
-    remainders of 4 differ. `sf` is its spreading factor, `power` in dBm what it sends with, always on 869.525 MHz.
+    remainders of 4 differ. `sf` is its spreading factor, which the daemon chooses by how its nodes are heard when it is not named; `power` in dBm
+    is what it sends with, always on 869.525 MHz.
     """
 
     url: str = ""
@@ -59,7 +60,7 @@ class BridgeConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     dio0: Pin = "D22"
     number: Annotated[int, msgspec.Meta(ge=0, le=11)] | None = None
     frequency: float | None = None
-    sf: Annotated[int, msgspec.Meta(ge=7, le=10)] = 7
+    sf: Annotated[int, msgspec.Meta(ge=7, le=10)] | None = None
     power: Annotated[int, msgspec.Meta(ge=-9, le=27)] = 22
 
     @property

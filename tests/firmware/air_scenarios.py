@@ -249,9 +249,25 @@ def sf9(where: Where, seed: int) -> None:
         drain(town)
 
 
+def retuned(where: Where, seed: int) -> None:
+    """The host changes a bridge's spreading factor: its nodes find it, and nothing is lost."""
+    with where.town(2, seed, loss=0.1) as town:
+        settle(town)
+        town.run_for(310)
+        air = town.host.air
+        air.retune(air.cells[0], 8)
+        took = town.run_until(lambda: all(peer.slot is not None for peer in air.peers.values()), 180)
+        assert 30 < took < 180, f"after {took:.0f} s"
+        where.told(f"back after {took:.0f} s")
+        town.run_for(310)
+        drain(town)
+        sent = [town.street.radio(i).emissions[-1].tuning.sf for i in range(-1, 2)]
+        assert sent == [8, 8, 8]
+
+
 SCENARIOS: dict[str, Callable[[Where, int], None]] = {
     one.__name__: one
-    for one in (repeated, bridge_dies, bridge_silent, daemon_restarts, power_cut, alarm, commands, sx127x, sf9)
+    for one in (repeated, bridge_dies, bridge_silent, daemon_restarts, power_cut, alarm, commands, sx127x, sf9, retuned)
 }
 
 

@@ -90,6 +90,8 @@ class FakeBridge:
         """(host ms, frame) of all that went on the air."""
         self.busy: list[tuple[int, int]] = []
         self.deaf = False
+        self.snr = 18
+        """Quarters of a dB with which it hears everybody."""
         self.fill = 0
         """So many TX are refused as the queue is full."""
         self.boot_us = street.us
@@ -181,7 +183,7 @@ class FakeBridge:
         sending = any(begin < end and until > end - air for begin, until in self.busy)
         if self.hear == (sf, khz * 1000) and not sending and not self.deaf:
             self._counts["heard"] += 1
-            self._say(core.RX, self.us(), rssi, 18, sf, khz * 1000, data)
+            self._say(core.RX, self.us(), rssi, self.snr, sf, khz * 1000, data)
 
 
 class Lamp:

@@ -7,12 +7,14 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from felinar import api, show
+from felinar.air import factors
 from felinar.air.numbers import numbers
 from felinar.air.reports import BaseMissing, unpack
-from felinar.air.service import AirService, read_versions, write_versions
+from felinar.air.service import AirService, read_numbers, write_numbers
 from felinar.config import BridgeConfig, Config, parse
 from felinar.errors import CommandError, ConfigError, LinkError, StoreError
 from felinar.hub import Hub
@@ -99,7 +101,7 @@ class Town:
             self.street.run(0.02)
             if self.street.us - self._ticked >= 1e6:
                 self._ticked = self.street.us
-                self.air.air.tick()
+                self.air.tick()
                 self.hub.commands.tick()
             self.air.act()
             await asyncio.sleep(0)
@@ -245,6 +247,31 @@ async def test_orders_to_groups_are_checked(town: Town) -> None:
     assert town.hub.group_lamp(5, api.LampOrder("on", for_s=60)).id == said.id % 0xFFFF + 1
 
 
+@in_town(2)
+async def test_a_bridge_whose_nodes_are_heard_too_weakly_changes_its_spreading_factor(town: Town) -> None:
+    """And keeps it over a restart; the other one, whose nodes are few, does not."""
+    file = town.folder / "spreading-factors.json"
+    cells = town.air.air.cells
+    lamps = [town.lamp(address) for address in range(1, 7)]
+    for lamp in lamps:
+        lamp.near = [town.bridges[0]]
+    await town.until(lambda: all(lamp.joins for lamp in lamps))
+    town.bridges[0].snr = 4 * -5
+    with patch.multiple(factors, RAISE_S=120.0, HOURS=range(24)):
+        await town.run(100)
+        assert not file.exists() and cells[0].frame.sf == 7
+        await town.until(lambda: town.bridges[0].hear == (9, 868_100_000), 300)
+    assert json.loads(file.read_text()) == {"0": 9}
+    assert town.air.bridges()[0].sf == 9 and town.air.bridges()[0].nodes == 0
+    assert town.bridges[1].hear == (7, 868_300_000)
+    assert any("weaker" in said for said, _ in town.log.said)
+    await town.until(lambda: town.bridges[0].sent[-1][1][0] & 63 == schema.BEACON, 20)
+    kept = {0: BridgeConfig("bridge 0"), 1: BridgeConfig("bridge 1", sf=8)}
+    config = Config(data_dir=str(town.folder), bridge=tuple(kept.values()))
+    again = AirService(config, town.keys, town.store, town.hub, town.street, town.log)
+    assert [cell.frame.sf for cell in again.air.cells] == [9, 8]
+
+
 def test_numbers_of_bridges() -> None:
     assert numbers([BridgeConfig("a"), BridgeConfig("b"), BridgeConfig("c")]) == [0, 1, 2]
     assert numbers([BridgeConfig("a"), BridgeConfig("b", number=0), BridgeConfig("c", frequency=868.1)]) == [1, 0, 3]
@@ -270,18 +297,18 @@ def test_the_configuration_of_bridges() -> None:
             parse(text, "it")
 
 
-def test_versions_of_slot_maps_are_kept(tmp_path: Path) -> None:
+def test_numbers_of_bridges_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "slot-maps.json"
-    assert read_versions(path) == {}
-    write_versions(path, {0: 255, 4: 7})
-    write_versions(path, {0: 1})
-    assert read_versions(path) == {0: 1, 4: 7}
+    assert read_numbers(path) == {}
+    write_numbers(path, {0: 255, 4: 7})
+    write_numbers(path, {0: 1})
+    assert read_numbers(path) == {0: 1, 4: 7}
     path.write_text("[")
-    assert read_versions(path) == {}
+    assert read_numbers(path) == {}
     path.write_text(json.dumps({"0": "x"}))
-    assert read_versions(path) == {}
+    assert read_numbers(path) == {}
     with pytest.raises(StoreError):
-        write_versions(tmp_path / "gone" / "x.json", {0: 1})
+        write_numbers(tmp_path / "gone" / "x.json", {0: 1})
 
 
 def test_reports_of_a_newer_node_are_kept_alike_whether_whole_or_as_differences() -> None:

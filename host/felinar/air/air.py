@@ -123,6 +123,12 @@ class Air(Down):
                 cell.slots.replan()
             self._keep_versions()
 
+    def retune(self, cell: Cell, sf: int) -> None:
+        """Have a bridge and its nodes use another spreading factor. Raises FelinarError."""
+        cell.retune(sf)
+        self._keep_versions()
+        self._changed(cell)
+
     def _dismiss(self) -> None:
         """Nodes whose key is no more in force are not there any more, whatever they send."""
         keyed = set(self._keys.nodes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from felinar_air.host import Downlink, Slots, factor
+from felinar_air.host import Downlink, Slots
 from felinar_air.plan import INTERVAL, Superframe
 from felinar_wire import schema
 
@@ -23,6 +23,12 @@ class Cell:
         self.present: set[int] = set()
         """Nodes that have been heard, or have joined, since it was ready."""
         self.announced = 0
+
+    def retune(self, sf: int) -> None:
+        """Begin a new map at another spreading factor: its nodes hear nothing any more, look for it, and join anew."""
+        self.frame = self.slots.frame = Superframe(sf, self.number)
+        self.slots.replan()
+        self.present.clear()
 
     def duty(self, now: int) -> float:
         """The share of the downlink's duty cycle that was used in the last hour, 0 to 1."""
@@ -74,8 +80,3 @@ class Frame:
     def late(self, now: int) -> bool:
         """Whether no beacon can acknowledge it any more."""
         return now - self.begin > 4 * INTERVAL
-
-
-def advice(cell: Cell, peers: dict[int, Peer]) -> int:
-    """The spreading factor that a bridge's nodes are heard well enough at, by the newest SNR of each."""
-    return factor([round(peer.snr * 10) for peer in peers.values() if peer.home is cell])

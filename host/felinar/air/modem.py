@@ -191,6 +191,13 @@ class Modem:
             self._say(core.PING, self._ping_id)
         return events
 
+    def retune(self, hz: int, sf: int, now: float) -> None:
+        """Have it listen there from now on, and send at that spreading factor; nothing when it does."""
+        if self._hear != (sf, hz):
+            self._hear = sf, hz
+            self._listening = False
+            self._listen_due = now
+
     def _listen(self, now: float) -> None:
         self._listened = now
         self._answers += 1

@@ -16,14 +16,14 @@ from felinar_wire import schema
 
 from felinar import api
 from felinar.air.air import Air
-from felinar.air.cell import advice
+from felinar.air.factors import FIRST, Factors, wanted
 from felinar.air.line import BridgeLine
 from felinar.air.numbers import numbers
 from felinar.air.reports import BASES
 from felinar.clock import Clock, iso
 from felinar.commands import DEFAULT_FOR_S, LONGEST_FOR_S, MODES, REASONS
 from felinar.config import Config
-from felinar.errors import CommandError, StoreError
+from felinar.errors import CommandError, FelinarError, StoreError
 from felinar.facts import Fact
 from felinar.keys import SqliteKeyStore
 from felinar.keys.zones import LAST, LEDGER, Members, zone_of
@@ -33,6 +33,7 @@ from felinar.store import Row, Store
 from felinar.supervisor import SAY_AGAIN_S
 
 VERSIONS_FILE = "slot-maps.json"
+FACTORS_FILE = "spreading-factors.json"
 _TICK_S = 1.0
 
 
@@ -71,13 +72,21 @@ class AirService:
         self._said: dict[str, float] = {}
         self._acting = False
         self._versions = config.directory / VERSIONS_FILE
-        plan = [(number, bridge.sf) for number, bridge in zip(numbers(config.bridge), config.bridge, strict=True)]
+        self._factors_file = config.directory / FACTORS_FILE
+        factors = {number: sf for number, sf in read_numbers(self._factors_file).items() if 7 <= sf <= 10}
+        plan = [
+            (number, bridge.sf or factors.get(number, FIRST))
+            for number, bridge in zip(numbers(config.bridge), config.bridge, strict=True)
+        ]
         self.air = Air(
-            keys, plan, clock, load=self._load, save=lambda versions: write_versions(self._versions, versions),
-            versions=read_versions(self._versions), random=random, say=self._say, tell=log.info,
+            keys, plan, clock, load=self._load, save=lambda versions: write_numbers(self._versions, versions),
+            versions=read_numbers(self._versions), random=random, say=self._say, tell=log.info,
             changed=lambda cell: hub.link_changed(self._line[cell]), last=hub.last_number,
             members=Members(config.directory / LEDGER, keys),
         )  # fmt: skip
+        self._factors = Factors(
+            [cell for bridge, cell in zip(config.bridge, self.air.cells, strict=True) if bridge.sf is None]
+        )
         for view in store.boards():
             if view.firmware:
                 self.air.known[view.node, view.uid] = view.firmware, view.reset or 0
@@ -110,10 +119,33 @@ class AirService:
         while True:
             await asyncio.sleep(_TICK_S)
             try:
-                self.air.tick()
+                self.tick()
                 self.act()
             except Exception:  # the clock must go on
                 self._log.exception("tick of the air failed")
+
+    def tick(self) -> None:
+        """Let time act, about every second."""
+        self.air.tick()
+        self._retune()
+
+    def _retune(self) -> None:
+        """Change spreading factors that do not suit any more; the new one is durable before anybody hears of it."""
+        now = self._clock.now()
+        ms = round((now.unix - schema.EPOCH_UNIX) * 1000)
+        for cell, sf in self._factors.look(self.air.peers, ms, now.mono, int(now.unix // 3600 % 24)):
+            try:
+                write_numbers(self._factors_file, {cell.number: sf})
+                before = cell.frame.sf
+                self.air.retune(cell, sf)
+            except FelinarError as error:
+                self._say("factor", str(error))
+                continue
+            words = "weaker" if sf > before else "stronger"
+            self._log.info(
+                f"the nodes of a bridge are heard {words} than its spreading factor is for: it changes, and they join anew",
+                bridge=self._line[cell].url, sf=sf, before=before,
+            )  # fmt: skip
 
     def act(self) -> None:
         """Act on what was heard, and send what is due on every line."""
@@ -219,7 +251,7 @@ class AirService:
         now = round((self._clock.now().unix - schema.EPOCH_UNIX) * 1000)
         return api.Bridge(
             url=line.url, state=line.state.value, since=iso(line.since), number=cell.number, frequency=cell.frame.uplink / 1000,
-            sf=cell.frame.sf, sf_wanted=advice(cell, self.air.peers), nodes=len(cell.slots.of),
+            sf=cell.frame.sf, sf_wanted=wanted(cell, self.air.peers), nodes=len(cell.slots.of),
             slots=cell.slots.frame.slots * 30, waiting=len(cell.down), duty=round(cell.duty(now), 4),
             heard=line.heard, sent=cell.counts.get("sent", 0),
             counts={k: n for k, n in sorted(cell.counts.items()) if k != "sent"}, line=line.counts, dropped=line.dropped,
@@ -229,18 +261,18 @@ class AirService:
         )  # fmt: skip
 
 
-def read_versions(path: Path) -> dict[int, int]:
-    """The versions of the bridges' newest slot maps; none when the file is missing or can't be understood."""
+def read_numbers(path: Path) -> dict[int, int]:
+    """A number (1-255) for each bridge, the version of its newest slot map or its spreading factor; none when the file is missing or can't be understood."""
     try:
         raw = json.loads(path.read_text())
-        return {int(number): int(version) for number, version in raw.items() if 1 <= int(version) <= 255}
+        return {int(number): int(value) for number, value in raw.items() if 1 <= int(value) <= 255}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
-def write_versions(path: Path, versions: Mapping[int, int]) -> None:
+def write_numbers(path: Path, values: Mapping[int, int]) -> None:
     """Keep them, durable on return, along with those of bridges that are not there now. Raises StoreError."""
-    kept = {str(number): version for number, version in sorted({**read_versions(path), **versions}.items())}
+    kept = {str(number): value for number, value in sorted({**read_numbers(path), **values}.items())}
     draft = path.with_name(path.name + ".new")
     try:
         with draft.open("w") as file:

@@ -36,6 +36,7 @@ class Station:
     def output(self, now: Now) -> bytes:
         """Let time act; the bytes to write."""
         modem = self.modem
+        modem.retune(self.cell.frame.uplink * 1000, self.cell.frame.sf, now.mono)
         self._take(modem.tick(now.mono), now)
         self.air.ready(self.cell, modem.ready)
         while modem.room > 0:
