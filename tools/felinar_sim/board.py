@@ -547,18 +547,24 @@ class Board:
     # Waiting
 
     def _wait(self, frame: Frame, now: int) -> Answer | None:
-        """WAIT: a = uptime to wait for (-1 for ever), b = sources that end it sooner, arg 1: there is room for a script."""
-        if self._ready(frame.b, now):
+        """WAIT: a = uptime to wait for (-1 for ever), b = sources that end it sooner, arg 1: there is room for a script.
+
+        Before that, by the higher bits of b, a pin went high (bits 16-21: its number and 1, from bit 22 on how many µs ago).
+        """
+        sources = frame.b & 0xFFFF
+        if frame.b > sources:
+            self.pins.drive((frame.b >> 16 & 63) - 1, 1, now - (frame.b >> 22))
+        if self._ready(sources, now):
             return self._woken(frame)
         until = None if frame.a < 0 else self._world(frame.a)
         if until is not None and until <= now:
             return DONE
         clock = self._virtual
-        polled = frame.b & _POLLED
+        polled = sources & _POLLED
         if clock is not None and until is not None and not polled and until <= clock.horizon():
             clock.now_us = until
             return DONE
-        self._park(_Waiting(frame, frame.b), until, now)
+        self._park(_Waiting(frame, sources), until, now)
         return None
 
     def _park(self, waiting: _Waiting, until: int | None, now: int) -> None:

@@ -177,15 +177,16 @@ class Link:
 
     def wait_next(self, hang_s: float) -> Frame | None:
         """The next request, waiting for it; None when the board's process has ended. Raises Hung after hang_s seconds."""
+        buffer = self._buffer
         while True:
-            if self._buffer:
-                frame = self._parse()
-                if frame is not None:
-                    return frame
+            if buffer and (frame := self._parse()) is not None:
+                return frame
             if not self._poll.poll(hang_s * 1000):
                 raise Hung(f"no request for {hang_s:g} s")
-            if not self._fill():
+            data = os.read(self._from, _CHUNK)
+            if not data:
                 return None
+            self._buffer = buffer = self._buffer + data
 
     def receive(self) -> bool:
         """Take what has come, without waiting for more; False at the end of the pipe."""

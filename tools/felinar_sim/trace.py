@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 
@@ -28,6 +29,10 @@ class Log:
         return "".join(p.read_text(encoding="utf-8", errors="replace") for p in parts if p.exists())
 
 
+_ANSWER = struct.Struct("<HI")
+_REQUEST = struct.Struct("<qqQBBI")
+
+
 class Trace:
     """A hash over moments and bytes: equal hashes mean equal runs."""
 
@@ -38,14 +43,11 @@ class Trace:
     def add(self, now_us: int, op: int, arg: int, a: int, b: int, data: bytes) -> None:
         """One request of the board."""
         self.count += 1
-        self._hash.update(b"%d %d %d %d %d " % (now_us, op, arg, a, b))
-        if data:
-            self._hash.update(data)
+        self._hash.update(_REQUEST.pack(now_us, a, b, op, arg, len(data)) + data)
 
     def answer(self, status: int, data: bytes) -> None:
         """What the board was answered."""
-        self._hash.update(b"%d " % status)
-        self._hash.update(data)
+        self._hash.update(_ANSWER.pack(status, len(data)) + data)
 
     def digest(self) -> str:
         """The hash so far, hexadecimal."""

@@ -26,6 +26,7 @@ _LEAD = const(1000)  # how long a board may be busy without a word to the simula
 _ROOM = const(128)  # bytes of data that go out in one piece with their header
 _FRESH = const(500)  # how long a level that was told is believed, µs
 _LATE = const(60000)
+_SOON = const(1024)
 _WORDS = const(67)  # of requests that go out in one piece
 _MANY = const(48)  # from there on they do
 
@@ -185,6 +186,17 @@ def go_on(rest, n):
     flags |= _IDLE | _BOTH_LOW
 
 
+def let_go():
+    """That a chip on SPI was let go of a moment ago, to go with a wait: see WAIT in felinar_sim/board.py."""
+    global ended
+    ago = cost - ended_at
+    if not ended or begun or ago >= _SOON:
+        return 0
+    word = ended << 16 | ago << 22
+    ended = 0
+    return word
+
+
 def _edges():
     global cost, begun, ended
     keep = cost
@@ -313,7 +325,7 @@ def wait(until, sources):
             return False
     elif ring_at == ring_end:
         ring_at = ring_end = 0
-        n = ask(_WAIT, 1, until, sources, None, ring)
+        n = ask(_WAIT, 1, until, sources | let_go(), None, ring)
         ring_end = got
         if n:
             at = got - (n >> 6)
