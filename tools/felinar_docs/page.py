@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ from felinar_wire import codec, core, frame, kept, schema, serial
 from felinar_wire.aes import Ccm
 from felinar_wire.session import nonce
 
-from felinar_docs import DocsError, messages, words
+from felinar_docs import DocsError, air, constants, messages, words
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-_HOLE = re.compile(r"\{\{(=?)([a-z_A-Z.]+)\}\}")
+_HOLE = re.compile(r"\{\{(=?)([a-z_A-Z.0-9]+)\}\}")
 _REASON = re.compile(r'(?:WireError\(|_drop\(|count\([\w.]*counts, |reason = )"([a-z_]+)"')
 _SEALED = (bytes(range(16)), 5, 66, 16)
 _PART_FRONT = len(core.encode(core.LAYOUT[schema.CONFIG_PART], [0, 0, 0, 0, b""]))
@@ -51,16 +50,22 @@ def protocol() -> str:
         "tag_command": lambda: str(frame.tag_length(schema.LAMP_SET)),
     }
 
-    def fill(hole: re.Match[str]) -> str:
-        constant, name = hole.groups()
-        if constant:
-            module, _, attribute = name.partition(".")
-            return str(getattr(importlib.import_module("felinar_wire." + module), attribute))
-        if name not in blocks:
-            raise DocsError(f"protocol.in.md has a place {name} that nothing fills.")
-        return blocks[name]()
+    blocks["air"] = lambda: _fill("air.in.md", {**blocks, **air.blocks()}).rstrip()
+    return _fill("protocol.in.md", blocks)
 
-    return _HOLE.sub(fill, (FOLDER / "protocol.in.md").read_text())
+
+def _fill(name: str, blocks: dict[str, Callable[[], str]]) -> str:
+    """A file of prose with its places filled: those of constants, and those that have a block."""
+
+    def fill(hole: re.Match[str]) -> str:
+        constant, place = hole.groups()
+        if constant:
+            return constants.value(place)
+        if place not in blocks:
+            raise DocsError(f"{name} has a place {place} that nothing fills.")
+        return blocks[place]()
+
+    return _HOLE.sub(fill, (FOLDER / name).read_text())
 
 
 def _fixed() -> str:

@@ -153,7 +153,7 @@ MESSAGES = {
     "TIME_REQ": Message(
         UP,
         SESSION,
-        "Asks for TIME, daily, so that the bound of the clock's error stays small.",
+        "Asks for TIME, every six hours, so that the bound of the clock's error stays small.",
         {"nonce": "drawn at random for each question"},
     ),
     "QUERY": Message(DOWN, SESSION, "Asks for a message.", {"what": "QUERY_*"}),
@@ -252,7 +252,7 @@ MESSAGES = {
     "KEY_DISCLOSE": Message(
         GROUP,
         TESLA,
-        "A TESLA key, and where the chain of the next day begins. Repeated through the day.",
+        "A TESLA key, and where the chain of the next day begins. Repeated in the last two hours of a day.",
         {
             "key": "TESLA key of interval n - 2",
             "first": "first interval of the next chain, a multiple of 8640",
