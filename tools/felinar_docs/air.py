@@ -137,6 +137,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "airtimes": lambda: "\n".join(airtimes()),
         "superframes": lambda: "\n".join(superframes()),
         "beacon_example": lambda: "\n".join(example()),
+        "beacon_lead": lambda: str(plan.LEAD - 20),
         "last_bridge": lambda: str(plan.BRIDGES - 1),
         "beacons": lambda: f"{plan.BEACONS:04X}",
         "groups": lambda: str(plan.ACKED + 1),

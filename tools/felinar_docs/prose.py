@@ -231,7 +231,7 @@ MESSAGES = {
             "slot_map": "version of the plan that the bits refer to",
             "ms": "when the frame went on the air, in ms of the interval",
             "first": "slot of the first bit",
-            "bits": "a bit for each slot from `first` on, the highest bit of each byte first: 1 is durably stored",
+            "bits": "a bit for each slot from `first` on, the highest bit of each byte first: 1 is durably stored; then one for each slot of this superframe: 1 is free. See *Beacons*",
         },
     ),
     "GROUP_LAMP": Message(
