@@ -86,6 +86,19 @@ def _call(name: str, args: list) -> object:
         node.heard(bridge, n << 8, data, n * plan.INTERVAL + frame.first)
         node.verified(bridge, n << 8, data)
         return list(node.turn(now))
+    if name == "offset":  # SF, bridge, [interval of a verified beacon, how late it was heard, each time], interval
+        _, bridge, beacons, n = args
+        data = body(MAP, frame.first, 0, bytes(20))
+        node = member(frame, 0, MAP, beacons[0][0] - 1)
+        for i, (m, heard) in enumerate(beacons):
+            counter = m << 8 | i & 255
+            for off in heard:
+                node.heard(bridge, counter, data, m * plan.INTERVAL + frame.first + off)
+            node.verified(bridge, counter, data)
+        if not node._sure:
+            return None
+        off = node._offset(n)
+        return [off, node.error(n * plan.INTERVAL + off + plan.INTERVAL // 2)]
     raise KeyError(name)
 
 

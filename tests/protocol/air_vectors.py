@@ -112,6 +112,43 @@ def turns() -> list[dict[str, Any]]:
     return out
 
 
+def clocks() -> list[dict[str, Any]]:
+    n = BASE + 5
+    steady = [[n + i, [40 + i // 3]] for i in range(6)]
+    slow = [[n + i, [100 + i * 16 // 100]] for i in range(0, 400, 7)]
+    out = []
+    for about, beacons, after in (
+        ("one", [[n, [-70]]], 0),
+        ("one, a while ago", [[n, [-70]]], 60),
+        ("none", [[n, []]], 1),
+        ("the first one came twice", [[n, [5, 9]]], 1),
+        ("the first one came twice, the next one once", [[n, [5, 9]], [n + 1, [7]]], 1),
+        ("some", steady, 6),
+        ("both of an interval", [[n, [3]], [n, [4]]], 0),
+        ("one that was served late", [*steady, [n + 6, [58]]], 7),
+        ("as late as the guard has room for", [[n, [0]], [n + 1, [26]]], 1),
+        ("a ms later: recorded and repeated", [[n, [0]], [n + 1, [27]]], 1),
+        ("genuine, and repeated later", [[n, [0]], [n + 1, [1, 300]]], 1),
+        ("two within the guard", [[n, [0]], [n + 1, [1, 9]]], 1),
+        ("as early as the guard has room for", [[n, [0]], [n + 1, [-26]]], 1),
+        ("a ms earlier", [[n, [0]], [n + 1, [-27]]], 1),
+        ("much earlier", [[n, [0]], [n + 1, [-5000]], [n + 2, [-5000]]], 3),
+        ("earlier, and later", [[n, [0]], [n + 1, [-500, 500]]], 1),
+        ("late for six intervals", [[n, [0]], *([n + i, [400]] for i in range(1, 7))], 7),
+        ("late for seven", [[n, [0]], *([n + i, [400]] for i in range(1, 8))], 8),
+        ("late for eight: measured anew", [[n, [0]], *([n + i, [400]] for i in range(1, 9))], 9),
+        ("a slow clock, not yet for twenty minutes", slow[:18], 125),
+        ("a slow clock, for twenty minutes", slow[:19], 130),
+        ("a slow clock, for an hour", slow, 460),
+        ("a slow clock, for an hour; later", slow, 1000),
+        ("a fast clock, for an hour", [[m, [-off[0]]] for m, off in slow], 460),
+        ("a slow clock, then one beacon late by less than the guard", [*slow, [n + 400, [180]]], 401),
+        ("a slow clock, then the host's is set", [*slow, *([n + 400 + i, [9000]] for i in range(4))], 405),
+    ):
+        out.append(vector(about, "offset", 7, 2, beacons, n + after))
+    return out
+
+
 def ledgers() -> list[dict[str, Any]]:
     rng = random.Random(869)
     out = [vector("sub-band of a channel", "sub-band", khz) for khz in (863_063, 868_000, 868_100, 868_500, 868_537, 869_525, 869_850)]  # fmt: skip
@@ -149,10 +186,10 @@ def ledgers() -> list[dict[str, Any]]:
 
 def text() -> str:
     header = {
-        "covers": "The air: airtimes, superframes, slots, contention, beacons, turns and when they are sealed for, ledgers, a bridge's time.",
+        "covers": "The air: airtimes, superframes, slots, contention, beacons, turns and what they are sealed for, a clock by beacons, ledgers, a bridge's time.",
         "how": "args of a call and its result, or the reason why it is refused; bytes are hex; docs/protocol.md explains",
     }
-    vectors = ",\n  ".join(json.dumps(one) for one in [*times(), *beacons(), *turns(), *ledgers()])
+    vectors = ",\n  ".join(json.dumps(one) for one in [*times(), *beacons(), *turns(), *clocks(), *ledgers()])
     return json.dumps(header, indent=1)[:-2] + ',\n "vectors": [\n  ' + vectors + "\n ]\n}\n"
 
 

@@ -150,6 +150,53 @@ def interval(sf: int, bridge: int, number: int, time: int) -> int:
     return n if n > 0 and n % CYCLE == superframe else 0
 
 
+class Measured:
+    """What verified beacons have told of a node's clock."""
+
+    def __init__(self) -> None:
+        self.newest: tuple[int, int] | None = None  # (interval, offset)
+        self.mark = (0, 0)
+        self.rate = 0  # 1/1600 ms an interval
+        self.drift = 100
+
+    def expected(self, n: int) -> int:
+        assert self.newest
+        m, off = self.newest
+        return off + math.floor((n - m) * self.rate / 1600)
+
+    def beacon(self, n: int, heard: list[int]) -> None:
+        if self.newest is None:
+            if len(heard) == 1:
+                self.newest = self.mark = (n, heard[0])
+            return
+        expected = self.expected(n)
+        e = 1 + (n - self.newest[0]) * self.drift // 100
+        near = [off for off in heard if abs(off - expected) <= 24 + e]
+        if heard and not near:
+            if len(heard) == 1 and heard[0] < expected:
+                near = [expected - 24 - e]
+            elif n - self.newest[0] > 6:
+                self.newest = None
+        if len(near) != 1:
+            return
+        off = min(near[0], expected + e)
+        if n - self.mark[0] > 120:
+            self.rate = (off - self.mark[1]) * 1600 // (n - self.mark[0])
+            self.drift = 10
+            self.mark = (n, off)
+        self.newest = (n, off)
+
+
+def offset(sf: int, bridge: int, beacons: list[Any], n: int) -> list[int] | None:
+    Times(sf, bridge)
+    clock = Measured()
+    for m, heard in beacons:
+        clock.beacon(m, heard)
+    if clock.newest is None:
+        return None
+    return [clock.expected(n), 3 + ((n - clock.newest[0]) * clock.drift + 99) // 100]
+
+
 # Ledgers
 
 
@@ -196,6 +243,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "proves": proves,
     "turn": turn,
     "interval": interval,
+    "offset": offset,
     "sub-band": sub_band,
     "ledger": ledger,
     "bridge ledger": bridge_ledger,

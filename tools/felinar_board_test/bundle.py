@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "protocol"
 OURS = (
     TESTS / "calls.py",
+    TESTS / "air_calls.py",
     TESTS / "vectors.py",
     TESTS / "security_vectors_run.py",
     TESTS / "security_standards_run.py",

@@ -103,6 +103,7 @@ def run(order: Order, say: Callable[[str], None], on_outcome: Callable[[Outcome]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             roots = {f"felinar_wire.{each}" for each in (*vectors.WIRE, *vectors.SEALING)} | {"felinar_wire"}
+            roots |= {f"felinar_air.{each}" for each in vectors.ACCESS} | {"felinar_air"}
             bundle.make(folder, console.arch, roots | sensors.roots(described or {}), order.overlay)
             for outcome in _vectors(console, order, folder):
                 done(outcome)
@@ -166,7 +167,7 @@ def _vectors(console: Console, order: Order, folder: Path) -> Iterator[Outcome]:
     for name in vectors.names():
         if not order.wants("protocol", name):
             continue
-        if not fresh or name.startswith(vectors.SECURITY):
+        if not fresh or name == vectors.AIR or name.startswith(vectors.SECURITY):
             console.fresh(folder)
             console.run("import agent")
             fresh = True

@@ -12,6 +12,7 @@ from felinar_board_test.errors import BoardTestError
 
 FOLDER = ROOT / "tests" / "vectors"
 SECURITY = "security_"
+AIR = "air"
 _LARGEST = 16384
 """Bytes of one vector's data, put together, that a node's heap takes twice over; larger ones are for hosts."""
 _PIECE = 3000
@@ -19,6 +20,8 @@ _PIECE = 3000
 WIRE = ("bits", "codec", "core", "batch", "frame", "kept", "_kept_host", "scale", "schema", "serial")
 """With what only a host uses of it: the vectors are the same for both ends."""
 SEALING = ("aes", "hmac", "join", "lms", "session", "tesla")
+ACCESS = ("plan", "duty", "modem", "node", "host")
+"""Modules of felinar_air."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ def names() -> list[str]:
     found = sorted(path.stem for path in FOLDER.glob("*.json"))
     if not found:
         raise BoardTestError(f"There are no vectors in {FOLDER}.", "The test runs from a checkout of the repository.")
-    return [name for name in found if not name.startswith(SECURITY)] + [
-        name for name in found if name.startswith(SECURITY)
-    ]
+    return sorted(
+        found, key=lambda name: (name.startswith(SECURITY), name == AIR)
+    )  # these begin with a heap of their own
 
 
 def pieces(name: str) -> Iterator[Piece]:
@@ -57,8 +60,9 @@ def pieces(name: str) -> Iterator[Piece]:
                 continue
             yield Piece(name, f"{name}-{i}.json", one, f"agent.security('{name}-{i}.json', '{part}')", count)
     else:
+        module = "air_calls" if name == AIR else "calls"
         for i, some in enumerate(_some(content["vectors"])):
-            yield Piece(name, f"{name}-{i}.json", some, f"agent.calls('{name}-{i}.json')", len(some))
+            yield Piece(name, f"{name}-{i}.json", some, f"agent.calls('{name}-{i}.json', '{module}')", len(some))
 
 
 def _some(vectors: Sequence[Any]) -> Iterator[list[Any]]:

@@ -28,13 +28,12 @@ def tell(**found):
     sys.stdout.write("~" + json.dumps(found) + "\n")
 
 
-def calls(path):
-    """Vectors of `tests/protocol/calls.py`."""
-    import calls
+def calls(path, module):
+    """Vectors of `tests/protocol/calls.py`, or of `air_calls.py`."""
     import vectors
 
     given = content(path)
-    tell(passed=len(given), faults=vectors.faults(given, calls.call))
+    tell(passed=len(given), faults=vectors.faults(given, __import__(module).call))
 
 
 def security(path, part):
