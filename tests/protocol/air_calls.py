@@ -6,7 +6,8 @@ from felinar_air.node import Access
 from felinar_wire import tesla
 
 MAP = 7  # version of the slot map of who is asked for a turn
-BOOT = 20  # intervals that an owner was heard before
+AGO = 20  # intervals that an owner was heard before
+UNMEASURED = 86400000  # error of a time that no beacon has told
 
 
 def body(slot_map: int, ms: int, first: int, bits: bytes) -> bytes:
@@ -52,7 +53,7 @@ def _call(name: str, args: list) -> object:
         for slot in [one for _, one in args[3]] + args[4]:
             slots.of[slot + 1] = slot
             slots.owner[slot] = slot + 1
-            slots.heard((n - BOOT) * plan.INTERVAL, slot + 1)
+            slots.heard((n - AGO) * plan.INTERVAL, slot + 1)
         for m, slot in args[3]:
             at = m * plan.INTERVAL + frame.start(slot % frame.slots) + plan.GUARD // 2
             if not slots.stored(at, slot + 1):
@@ -95,10 +96,9 @@ def _call(name: str, args: list) -> object:
             for off in heard:
                 node.heard(bridge, counter, data, m * plan.INTERVAL + frame.first + off)
             node.verified(bridge, counter, data)
-        if not node._sure:
-            return None
         off = node._offset(n)
-        return [off, node.error(n * plan.INTERVAL + off + plan.INTERVAL // 2)]
+        error = node.error(n * plan.INTERVAL + off + plan.INTERVAL // 2)
+        return None if error == UNMEASURED else [off, error]
     raise KeyError(name)
 
 
