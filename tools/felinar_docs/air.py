@@ -174,6 +174,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "overdue_ms": of("modem._OVERDUE", 1000),
         "host_s": of("modem._HOST_MS", 1000),
         "beat_s": of("modem._BEAT_MS", 1000),
+        "overdue_s": lambda: f"{float(constants.value('cable._OVERDUE_S')):g}",
         "ping_s": lambda: f"{float(constants.value('cable.PING_S')):g}",
         "dead_s": lambda: f"{float(constants.value('cable.DEAD_S')):g}",
     }
