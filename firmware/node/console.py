@@ -51,6 +51,11 @@ def _selftest(app, words):
     yield "PASS" if good else "FAIL"
 
 
+def _prompt(app, words):
+    micropython.kbd_intr(3)  # a frame with a byte 3 in it would end the node as well
+    yield "Ctrl-C ends the node at its prompt"
+
+
 def _config(app, words):
     yield "%04x trial %d bad %s" % (app.config_crc, app.settings[0], app.config.bad)
     yield app.config_text().decode()
@@ -61,5 +66,7 @@ def answer(app, line: str):
     words = line.split() or [""]
     command = globals().get("_" + words[0])
     return (
-        command(app, words[1:]) if command else ("status, read, lamp [auto|on|off|LEVEL [SECONDS]], selftest, config",)
+        command(app, words[1:])
+        if command
+        else ("status, read, lamp [auto|on|off|LEVEL [SECONDS]], selftest, config, prompt",)
     )

@@ -48,6 +48,20 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class FlashLine(StrEnum):
+    """What a lamp node speaks through."""
+
+    WIRED = "wired"
+    RADIO = "radio"
+
+
+class FlashRole(StrEnum):
+    """What a board is flashed to be."""
+
+    LAMP = "lamp"
+    BRIDGE = "bridge"
+
+
 class LampMode(StrEnum):
     """What a lamp is told."""
 
@@ -251,7 +265,7 @@ def lamp(
 
 @app.command(
     epilog="Examples:  felinar flash --board heltec_v3   |   felinar flash --watch --plan poles.csv --board heltec_v3   |   "
-    "felinar flash --status"
+    "felinar flash --board heltec_v3 --line radio   |   felinar flash --board heltec_v3 --role bridge   |   felinar flash --status"
 )
 def flash(
     board: Annotated[
@@ -267,6 +281,13 @@ def flash(
         Path | None, typer.Option(metavar="FILE", help="MicroPython's image; else that of the cache, downloaded once.")
     ] = None,
     address: Annotated[int, typer.Option(min=0, max=65534, help="The node's; else the next that is free.")] = 0,
+    line: Annotated[
+        FlashLine | None,
+        typer.Option(help="What a lamp node speaks through: its cable, or its radio; else as plan or board file say."),
+    ] = None,
+    role: Annotated[
+        FlashRole, typer.Option(help="What the board is to be: a lamp node, or a radio bridge.")
+    ] = FlashRole.LAMP,
     name: Annotated[str, typer.Option(help="The node's name, for people.")] = "",
     lat: Annotated[float | None, typer.Option(min=-90, max=90, help="Degrees north.")] = None,
     lon: Annotated[float | None, typer.Option(min=-180, max=180, help="Degrees east.")] = None,
@@ -326,6 +347,9 @@ def flash(
     """Flash a board: firmware, application, configuration, a fresh key; done when the node has proved it.
 
     With --watch every board that is plugged in, several at once, each for the next pole of a plan.
+
+    With --line radio the node is proven through its cable, radio and all, switched over, and seen to run by radio. With --role bridge
+    the board becomes a radio bridge: it has no key, and is done when it has said HELLO.
     """
     settings = configuration.load(config, data_dir=data_dir)
     if example or status or free or labels or watch or plan:
@@ -339,12 +363,16 @@ def flash(
             many.free(settings, free)
         elif labels:
             many.print_labels(settings, labels, size=label_size, skip=label_skip, poles=[pole] if pole else ())
+        elif role is FlashRole.BRIDGE:
+            raise ConfigError(
+                "A bridge is at no pole of a plan.", "Flash it alone: felinar flash --board ID --role bridge."
+            )
         elif not watch:
             raise ConfigError("A plan is for many boards.", "Say --watch too, and --once if it shall end by itself.")
         else:
             batch = many.Order(
                 plan=plan, encoding=encoding, ports=port or (), board=board, firmware=firmware, node_config=node_config,
-                city=city, pole=pole, replace=replace, once=once, test=test, lamp=lamp, baud=baud, json=json,
+                city=city, pole=pole, replace=replace, once=once, test=test, lamp=lamp, line=line or "", baud=baud, json=json,
             )  # fmt: skip
             raise typer.Exit(many.batch(settings, batch))
         return
@@ -352,11 +380,18 @@ def flash(
         raise ConfigError("Which board is it?", "Say --board ID; `felinar flash --board ?` lists the board files.")
     if port and len(port) > 1:
         raise ConfigError("One board is flashed at a time.", "Name one port, or say --watch.")
+    if role is FlashRole.BRIDGE and (
+        line or address or name or node_config or lat is not None or lon is not None or lamp
+    ):
+        raise ConfigError(
+            "A bridge has neither line, address, name, place, lamp nor configuration.",
+            "Say --board, --port, --firmware alone.",
+        )
     from felinar.flash import command
 
     order = command.Order(
         board=board, port=port[0] if port else None, firmware=firmware, address=address, name=name, lat=lat, lon=lon, node_config=node_config,
-        baud=baud, replace=replace, test=test, lamp=lamp, json=json,
+        baud=baud, replace=replace, test=test, lamp=lamp, json=json, line=line or "", role=role,
     )  # fmt: skip
     raise typer.Exit(command.run(settings, order))
 

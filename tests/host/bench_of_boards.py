@@ -10,7 +10,7 @@ from felinar.flash.chip import Chip
 from felinar.flash.ports import Port
 from felinar.flash.progress import OnProgress, Progress
 from felinar.keys import SqliteKeyStore
-from felinar.provision.bench import Work
+from felinar.provision.bench import Job, Work
 from felinar.provision.books import Books
 from felinar.provision.ledger import Ledger
 from felinar.provision.plan import PlanEntry
@@ -36,7 +36,8 @@ def books(folder: Path) -> Books:
 
 
 class Boards:
-    """`faults[mac]` are failures to come: (stage, code). A board's file holds the address and key that it has in flash."""
+    """`faults[mac]` are failures to come: (stage, code). A board's file holds the address and key that it has in flash,
+    and what it speaks through: one for the radio is written for its cable, and switched over in the end."""
 
     def __init__(
         self, folder: Path, macs: Sequence[str], unfit: Callable[[PlanEntry, Chip], str] | None = None
@@ -56,10 +57,22 @@ class Boards:
     def has(self, board: str) -> tuple[int, bytes] | None:
         """What is in a board's flash."""
         try:
-            address, key = (self.folder / board).read_text().split()
+            address, key, _ = (self.folder / board).read_text().split()
         except FileNotFoundError:
             return None
         return int(address), bytes.fromhex(key)
+
+    def line(self, board: str) -> str:
+        """What a board speaks through: wired, radio, or empty."""
+        try:
+            return (self.folder / board).read_text().split()[2]
+        except FileNotFoundError:
+            return ""
+
+    def _write(self, board: str, job: Job, line: str) -> None:
+        new = self.folder / f"{board}.new"
+        new.write_text(f"{job.address} {job.key.hex()} {line}")
+        new.replace(self.folder / board)
 
     def _fault(self, board: str, stage: str) -> None:
         queue = self.faults.get(board, [])
@@ -75,11 +88,10 @@ class Boards:
             return
         on_progress(Progress(port.device, "build"))
         self._fault(board, "build")
-        work.store_key()
+        line = job.entry.line or "wired"
+        work.store_key(line)
         on_progress(Progress(port.device, "write", 50, 100))
-        new = self.folder / f"{board}.new"
-        new.write_text(f"{job.address} {job.key.hex()}")
-        new.replace(self.folder / board)
+        self._write(board, job, "wired")
         self._fault(board, "write")
         work.written()
         on_progress(Progress(port.device, "boot"))
@@ -88,4 +100,8 @@ class Boards:
             raise FlashError("proof-wrong")
         work.proven()
         self._fault(board, "test")
+        if line == "radio":
+            self._write(board, job, "radio")
+            self._fault(board, "switch")
+        work.ready()
         on_progress(Progress(port.device, "done"))

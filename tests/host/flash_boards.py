@@ -21,6 +21,16 @@ def quick_board(folder: Path) -> str:
     return str(path)
 
 
+def quick_radio_board(folder: Path) -> str:
+    """The path of a board file like that of `sim_radio`, without the parts that take long to have a value, and with a cable as its line:
+    as the real boards are."""
+    head, *fitted = (ROOT / "boards" / "sim_radio" / "board.toml").read_text().split("[[fitted]]")
+    kept = [part for part in fitted if not any(f'"{slow}"' in part for slow in _SLOW)]
+    path = folder / "quick-radio.toml"
+    path.write_text("[[fitted]]".join([head.replace('{ type = "radio" }', '{ type = "console" }'), *kept]))
+    return str(path)
+
+
 def firmware_file(folder: Path, chip: str = "esp32", flash_mb: int = 4) -> Path:
     """A synthetic firmware: its parts have the forms of the real ones, and its code is a short filling."""
     path = folder / f"synthetic-{chip}-{flash_mb}.bin"

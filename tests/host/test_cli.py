@@ -279,6 +279,9 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, spoil: Any, words: str) 
         (("lamp", "1", "on", "60"), "'on' has no level"),
         (("lamp", "1", "on", "--for", "soon"), "not a duration"),
         (("readings", "--since", "yesterday"), "not a time"),
+        (("flash", "--board", "sim", "--role", "bridge", "--name", "x"), "A bridge has neither line, address, name"),
+        (("flash", "--board", "heltec_v3", "--role", "bridge", "--line", "radio"), "A bridge has neither line"),
+        (("flash", "--watch", "--role", "bridge"), "A bridge is at no pole"),
     ],
 )
 def test_asked_wrongly(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -286,6 +289,6 @@ def test_asked_wrongly(tmp_path: Path, arguments: tuple[str, ...], words: str) -
 
 
 def test_help_has_examples() -> None:
-    for command in ("daemon", "live", "nodes", "readings", "lamp"):
+    for command in ("daemon", "live", "nodes", "readings", "lamp", "flash"):
         assert "Examples" in CliRunner().invoke(app, [command, "--help"]).stdout
     assert "felinar 0." in CliRunner().invoke(app, ["--version"]).stdout

@@ -21,8 +21,9 @@ from felinar_sim.vboard import image as readers
 from felinar_sim.vboard.chips import KINDS
 from felinar_sim.vboard.nor import NorFlash
 from felinar_sim.vboard.nvs import FlashNvs
+from littlefs import LittleFS, UserContext
 
-from tests.host.flash_boards import CONFIG, firmware_file, quick_board
+from tests.host.flash_boards import CONFIG, firmware_file, quick_board, quick_radio_board
 from tests.support.micropython import run
 
 KEY = bytes(range(16, 32))
@@ -206,3 +207,75 @@ def test_the_wrong_board_file_is_refused_with_a_sentence(board: str, chip: chips
         chips.require(images.board(board), chip)
     assert error.value.code == code
     assert code == "locked-chip" or board in error.value.sentence
+
+
+def files_of(image: images.Image) -> dict[str, bytes]:
+    """What is in an image's file system, by path."""
+    place = next(p for p in image.partitions if p.name == "vfs")
+    at, data = image.segments[-1]
+    content = bytearray(data[place.offset - at :].ljust(place.size, b"\xff"))
+    system = LittleFS(
+        context=UserContext(buffer=content), block_size=4096, block_count=place.size // 4096, mount=True
+    )  # fmt: skip
+    found = {}
+    for folder, _, names in system.walk("/"):
+        for name in names:
+            with system.open(f"{folder.rstrip('/')}/{name}", "rb") as file:
+                found[f"{folder.rstrip('/')}/{name}".lstrip("/")] = file.read()
+    return found
+
+
+def test_a_radio_node_speaks_through_its_cable_until_its_last_file(firmware: Path, tmp_path: Path) -> None:
+    image = images.build(quick_radio_board(tmp_path), CONFIG, KEY, firmware, "radio")
+    files = files_of(image)
+    assert {"node/uplink.mpy", "node/prove.mpy", "node/radio.mpy", "node/radio_link.mpy", "drivers/sx126x.mpy"} <= set(
+        files
+    )
+    path, content = image.last
+    now, then = json.loads(files["board.json"]), json.loads(content)
+    assert (image.kind, path, now["line"], then["line"]) == (
+        "radio",
+        "/board.json",
+        {"type": "console"},
+        {"type": "radio"},
+    )
+    assert {**now, "line": 0} == {**then, "line": 0}
+    wired = images.build(image.board, CONFIG, KEY, firmware)
+    assert (wired.kind, wired.last) == ("wired", ("", b""))
+    assert "node/radio.mpy" not in files_of(wired)
+
+
+@pytest.mark.parametrize(
+    ("board", "line", "kind"),
+    [
+        ("sim_radio", "", "radio"),
+        ("sim_radio", "wired", "wired"),
+        ("heltec_v3", "", "wired"),
+        ("heltec_v3", "radio", "radio"),
+        ("sim", "", "wired"),
+        ("sim", "radio", "no-radio"),
+        ("sim", "air", "config"),
+    ],
+)
+def test_the_line_is_what_was_asked_for_else_what_the_board_file_says(board: str, line: str, kind: str) -> None:
+    if kind in images.LINES:
+        assert images.line_of(images.board(board), line) == kind
+        return
+    with pytest.raises(FlashError) as error:
+        images.line_of(images.board(board), line)
+    assert error.value.code == kind
+
+
+def test_a_bridge_gets_neither_key_nor_node_and_starts_when_it_is_finished(tmp_path: Path) -> None:
+    # Of a real board with the smallest flash.
+    image = images.build_bridge("devkitc_rfm95", firmware_file(tmp_path, "esp32", 4))
+    files = files_of(image)
+    assert {"bridge/app.mpy", "felinar_air/modem.mpy", "drivers/sx127x.mpy", "board.json"} <= set(files)
+    assert not {"main.py", "config.json", "node/app.mpy"} & set(files)
+    assert (image.kind, image.address, image.key, image.last[0]) == ("bridge", 0, b"", "/main.py")
+    assert b"bridge" in image.last[1]
+    nvs_at = next(p for p in image.partitions if p.name == "nvs")
+    assert FlashNvs(flashed(image), nvs_at.offset, nvs_at.size).items() == {}
+    with pytest.raises(FlashError) as error:
+        images.build_bridge("sim", firmware_file(tmp_path))
+    assert error.value.code == "no-radio"

@@ -58,6 +58,7 @@ def laptop(tmp_path: Path) -> dict[int, bytes]:
             keys[number] = key
         books.written(1, mac(1))
         books.proven(1, mac(1))
+        books.ready(1, mac(1))
         keys[9] = books.keys.provision(9)
         keys[0x8001] = books.keys.zone_key(0x8001)
     store = open_keys(folder, role="sessions")
@@ -91,7 +92,7 @@ def test_list_and_show(run: Run, laptop: dict[int, bytes]) -> None:
     assert shown_mac(mac(2)) in told
     one = run("show", "b-0001").output
     assert f"key {commands.check_value(laptop[1])} is active, join counter 0, no session" in one
-    assert [line.split()[1] for line in one.splitlines()[1:]] == ["added", "taken", "key", "written", "proven"]
+    assert [line.split()[1] for line in one.splitlines()[1:]] == ["added", "taken", "key", "written", "proven", "ready"]
     assert "in session" in run("show", 9).output
     assert f"pending for {shown_mac(mac(2))}" in run("show", 2).output
     told += one + run("show", 1, "--json").output + run("list", "--json").output
@@ -125,7 +126,7 @@ def test_to_another_machine_and_back(run: Run, laptop: dict[int, bytes], tmp_pat
     store.close()
     ledger = Ledger(tmp_path / "host" / "flash.db")
     assert {r.entry.pole: (r.state, r.mac) for r in ledger.records()} == {
-        "B-0001": (State.PROVEN, mac(1)),
+        "B-0001": (State.READY, mac(1)),
         "B-0002": (State.KEY_STORED, mac(2)),
     }
     ledger.close()

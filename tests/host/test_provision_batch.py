@@ -92,12 +92,13 @@ def test_boards_are_at_work_at_the_same_time(opened: Books, tmp_path: Path) -> N
         ("write", "connection-lost", State.FAILED, State.KEY_STORED),
         ("prove", "no-proof", State.FAILED, State.WRITTEN),
         ("test", "self-test", State.FAILED, State.PROVEN),
+        ("switch", "not-running", State.FAILED, State.PROVEN),
     ],
 )
 def test_a_failure_is_in_the_ledger_and_the_board_is_done_the_next_time(
     opened: Books, tmp_path: Path, stage: str, code: str, state: State, reached: State
 ) -> None:
-    opened.merge(entries(2))
+    opened.merge(entries(2, line="radio"))
     boards = Boards(tmp_path, [mac(1)])
     boards.faults = {mac(1): [(stage, code)]}
     batch, _ = run(opened, boards)
@@ -108,12 +109,13 @@ def test_a_failure_is_in_the_ledger_and_the_board_is_done_the_next_time(
     record = opened.ledger.find("B-0001")
     assert (record.state, record.reached) == (state, reached)
     written = boards.has(mac(1))
-    assert opened.keys.nodes() == ([1] if stage == "test" else [])
+    assert opened.keys.nodes() == ([1] if stage in ("test", "switch") else [])
     assert opened.keys.pending() == ([(1, mac(1))] if stage in ("write", "prove") else [])
     batch, _ = run(opened, boards)
     assert not batch.summary.failed
     assert states(opened) == {"B-0001": "labelled", "B-0002": "waiting"}
     assert boards.has(mac(1)) == (1, opened.keys.root(1))
+    assert boards.line(mac(1)) == opened.ledger.find("B-0001").line == "radio"
     if stage in ("write", "prove"):
         assert boards.has(mac(1)) == written
 
@@ -234,6 +236,33 @@ def test_what_is_shown(opened: Books, tmp_path: Path) -> None:
     assert key.hex() not in json_out.getvalue() + text
 
 
+def test_where_nothing_can_be_drawn_over_a_line_is_written_when_there_is_news(opened: Books) -> None:
+    words = screen.Words(Console(file=(out := io.StringIO()), width=120), live=False)
+
+    def event(stage: str, text: str = "", part: int = 0, port: str = "a") -> None:
+        words.event(Event("progress", port, pole="B-1", stage=stage, text=text, part=part, whole=100 if part else 0))
+
+    for part in (1, 50, 100):
+        event("write", part=part)
+        event("write", part=part, port="b")
+    for text in ("", "waits for sps30, scd41", "waits for sps30, scd41", "waits for sps30", "all parts answer"):
+        event("test", text)
+        event("test", text)
+    words.event(Event("failed", "a", pole="B-1", error="It is mute.", code="silent", action="Tap RESET."))
+    event("test", "all parts answer")  # the next board at that port
+    assert out.getvalue().splitlines() == [
+        "a B-1: writing",
+        "b B-1: writing",
+        "a B-1: self-test",
+        "a B-1: self-test (waits for sps30, scd41)",
+        "a B-1: self-test (waits for sps30)",
+        "a B-1: self-test (all parts answer)",
+        "FAILED   B-1 at a: It is mute. (silent)",
+        "         Tap RESET.",
+        "a B-1: self-test (all parts answer)",
+    ]
+
+
 class Stopped(Boards):
     """Ctrl-C comes while boards are looked for."""
 
@@ -315,6 +344,9 @@ def test_which_board_file_fits() -> None:
     entry = entries(1)[0]
     chip = Chip("esp32s3", mac(1), 4, psram_mb=2)
     assert bench.unfit(entry, chip) == ""
+    assert "has no radio" in bench.unfit(
+        PlanEntry("a", "b", 1, 2, board="sim", line="radio"), Chip("esp32", "0" * 12, 4)
+    )
     assert "is for an esp32," in bench.unfit(PlanEntry("a", "b", 1, 2, board="devkitc_rfm95"), chip)
     assert "which board file" in EspBench().unfit(entry, chip)
     assert "no board called" in EspBench(board="nope").unfit(entry, chip)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from felinar.provision import labels
 from felinar.provision.batch import Batch
-from felinar.provision.ledger import State
+from felinar.provision.ledger import DONE, State
 from PIL import Image
 
 from tests.host.bench_of_boards import Boards, books, entries, mac
@@ -26,7 +26,7 @@ _OURS = (f"{os.sep}provision{os.sep}", f"{os.sep}keys{os.sep}", "bench_of_boards
 def batch(folder: Path) -> None:
     """Three boards, the second of which fails once and is plugged in again."""
     with_books = books(folder)
-    with_books.merge(entries(4))
+    with_books.merge(entries(4, line="radio"))
     boards = Boards(folder / "boards", MACS)
     boards.faults = {MACS[1]: [("prove", "no-proof")]}
     work = Batch(boards, with_books, lambda event: None, label_dir=folder / "labels")
@@ -112,6 +112,7 @@ def check(folder: Path) -> dict[str, int]:
     with_books = books(folder)
     keys, records = with_books.keys, with_books.ledger.records()
     on_boards = identities(folder)
+    boards = Boards(folder / "boards", [])
     owners = {record.mac: record.address for record in records if record.mac}
     assert len({record.address for record in records}) == len(records)
     assert len(owners) == sum(record.mac is not None for record in records)
@@ -124,7 +125,9 @@ def check(folder: Path) -> dict[str, int]:
     assert all((address, key) in on_boards.values() for address, key in active.items())
     by_address = {record.address: record for record in records}
     for address, record in by_address.items():
-        assert (record.reached in (State.PROVEN, State.LABELLED)) <= (address in active)
+        assert record.keyed <= (address in active)
+        # What counts as finished has been switched over.
+        assert (record.state in DONE) <= (record.mac is not None and boards.line(record.mac) == "radio")
     for address, holder in keys.pending():
         assert by_address[address].mac == holder
         assert by_address[address].touched
@@ -132,11 +135,20 @@ def check(folder: Path) -> dict[str, int]:
     return owners
 
 
+def unfinished(folder: Path) -> set[str]:
+    """Boards that have proved their key and are not done."""
+    with_books = books(folder)
+    found = {r.mac for r in with_books.ledger.records() if r.mac and r.keyed and r.state not in DONE}
+    with_books.close()
+    return found
+
+
 def kill(folder: Path, at: int) -> None:
     (folder / "boards").mkdir()
     assert in_child(lambda: traced(folder, at) and None) == signal.SIGKILL
     before, keys = check(folder), identities(folder)
     check(folder)
+    proven = unfinished(folder)
     batch(folder)
     after = check(folder)
     assert before.items() <= after.items()
@@ -147,7 +159,9 @@ def kill(folder: Path, at: int) -> None:
     }
     assert with_books.keys.pending() == []
     for board, (address, key) in keys.items():
-        assert with_books.keys.root(address) == key == identities(folder)[board][1]
+        now = identities(folder)[board][1]
+        assert with_books.keys.root(address) == now
+        assert (now == key) == (board not in proven), "a key that may have been on the air is never written twice"
     with_books.close()
     assert len(list((folder / "labels").glob("*.png"))) == 3
 
@@ -193,7 +207,7 @@ _STEPS = (f"{os.sep}books.py", "bench_of_boards.py")
 def single(folder: Path) -> None:
     """One board, for one of two poles."""
     with_books = books(folder)
-    with_books.merge(entries(2))
+    with_books.merge(entries(2, line="radio"))
     boards = Boards(folder / "boards", MACS[:1])
     work = Batch(boards, with_books, lambda event: None, label_dir=folder / "labels")
     work.label_open()
@@ -219,20 +233,29 @@ def test_between_any_two_steps(tmp_path: Path) -> None:
         assert killed == signal.SIGKILL
         before, on_board = check(folder), identities(folder)
         with_books = books(folder)
-        states = {record.reached for record in with_books.ledger.records()}
+        records = with_books.ledger.records()
         kept = {with_books.keys.root(a) for a in with_books.keys.nodes()}
         kept |= {with_books.keys.pending_key(a, holder) for a, holder in with_books.keys.pending()}
         with_books.close()
-        reached.add((State.PROVEN in states or State.LABELLED in states, bool(on_board), bool(kept)))
+        line, proven = Boards(folder / "boards", []).line(MACS[0]), unfinished(folder)
+        reached.add((any(r.keyed for r in records), line, bool(kept), any(r.state in DONE for r in records)))
         if on_board:
             assert kept == {key for _, key in on_board.values()}, "what is on the board is kept, and nothing else"
         single(folder)
         assert before.items() <= check(folder).items()
         after = identities(folder)
-        assert on_board.items() <= after.items(), "the same key the second time"
+        same = on_board.items() <= after.items()
+        assert same != bool(proven), "the same key the second time, but for one that may have been on the air"
         with_books = books(folder)
         assert [with_books.keys.root(address) for address in with_books.keys.nodes()] == [after[MACS[0]][1]]
         assert with_books.keys.pending() == []
         with_books.close()
-    # Nothing anywhere; kept and not yet written; written and not yet proven; proven.
-    assert reached == {(False, False, False), (False, False, True), (False, True, True), (True, True, True)}
+    # Nothing anywhere; kept and not yet written; written and not yet proven; proven; switched over and not yet seen to run; done.
+    assert reached == {
+        (False, "", False, False),
+        (False, "", True, False),
+        (False, "wired", True, False),
+        (True, "wired", True, False),
+        (True, "radio", True, False),
+        (True, "radio", True, True),
+    }

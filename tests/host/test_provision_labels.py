@@ -31,6 +31,12 @@ def test_what_the_code_says() -> None:
     assert HARD.file == "65534-LIM_2026_00017_B.png"
 
 
+def test_the_line_is_on_the_label_and_not_in_the_code() -> None:
+    wired, radio, none = (Label(42, "B-0042", "x", "", MAC, line) for line in ("wired", "radio", ""))
+    assert len({draw(label).tobytes() for label in (wired, radio, none)}) == 3
+    assert wired.uri == radio.uri == none.uri
+
+
 def test_nothing_touches_the_border_and_a_long_name_is_written_smaller(tmp_path: Path) -> None:
     image = Image.open(save_png(HARD, tmp_path))
     assert image.size == (1654, 874)

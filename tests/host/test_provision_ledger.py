@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def through(ledger: Ledger, record: Record, board: str, last: State) -> None:
-    for state in (State.KEY_STORED, State.WRITTEN, State.PROVEN, State.LABELLED):
+    for state in (State.KEY_STORED, State.WRITTEN, State.PROVEN, State.READY, State.LABELLED):
         ledger.advance(record.address, board, state)
         if state is last:
             return
@@ -90,9 +91,24 @@ def test_a_board_goes_on_with_what_it_has(ledger: Ledger) -> None:
     through(ledger, again.record, A, State.LABELLED)
     assert ledger.take(A).done
     assert [past.event for past in ledger.history(1)] == [
-        "added", "taken", "key stored", "failed", "resumed", "key stored", "written", "proven", "labelled",
+        "added", "taken", "key stored", "failed", "resumed", "key stored", "written", "proven", "ready", "labelled",
     ]  # fmt: skip
-    assert len(ledger.history()) == 11
+    assert len(ledger.history()) == 12
+
+
+def test_a_board_that_was_interrupted_after_its_proof_is_not_done(ledger: Ledger) -> None:
+    ledger.merge(entries(1))
+    ledger.take(A)
+    ledger.advance(1, A, State.KEY_STORED, line="radio")
+    through_proof = (State.WRITTEN, State.PROVEN)
+    for state in through_proof:
+        ledger.advance(1, A, state)
+    record = ledger.find("B-0001")
+    assert (record.state, record.keyed, record.line) == (State.PROVEN, True, "radio")
+    again = ledger.take(A)
+    assert (again.done, again.fresh, again.record.address) == (False, False, 1)
+    through(ledger, again.record, A, State.READY)
+    assert ledger.take(A).done
 
 
 def test_what_was_not_written_goes_to_the_next_board(ledger: Ledger) -> None:
@@ -125,7 +141,7 @@ def test_what_may_be_on_a_board_stays_with_it_until_it_is_freed(ledger: Ledger) 
 def test_only_an_explicit_replace_takes_a_proven_identity(ledger: Ledger) -> None:
     ledger.merge(entries(2))
     through(ledger, ledger.take(A).record, A, State.LABELLED)
-    through(ledger, ledger.take(B).record, B, State.PROVEN)
+    through(ledger, ledger.take(B).record, B, State.READY)
     with pytest.raises(ProvisionError, match="is 'labelled' on the board") as caught:
         ledger.free("B-0001")
     assert "--replace --pole B-0001" in caught.value.remedy
@@ -171,6 +187,46 @@ def test_a_board_that_is_flashed_without_the_plan(ledger: Ledger) -> None:
     assert ledger.history(1)[-1].detail == "its board became node 9, without the plan"
 
 
+def test_boards_without_a_pole(ledger: Ledger) -> None:
+    ledger.merge(entries(1))
+    ledger.begin(A, "bridge", "", "heltec_v3", port="/dev/ttyUSB0")
+    ledger.begin(B, "lamp", "radio", "heltec_v3", address=7, name="one")
+    for state in (State.WRITTEN, State.READY):
+        ledger.step(A, state)
+    ledger.step(B, State.FAILED, "radio", "it does not answer")
+    bridge, lamp = ledger.loose()
+    assert (bridge.mac, bridge.role, bridge.address, bridge.state) == (A, "bridge", 0, State.READY)
+    assert (lamp.mac, lamp.line, lamp.address, lamp.state, lamp.code) == (B, "radio", 7, State.FAILED, "radio")
+    with pytest.raises(ProvisionError, match="is a bridge"):
+        ledger.take(A)
+    assert ledger.take(B).record.address == 1
+    assert ledger.loose_of(B) is None
+    with pytest.raises(ProvisionError, match="was given to a pole"):
+        ledger.step(B, State.READY)
+    assert ledger.take(A, replace="B-0001").record.mac == A
+    assert ledger.loose() == []
+
+
+def test_a_ledger_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "flash.db"
+    with_new = Ledger(path)
+    with_new.merge(entries(3))
+    through(with_new, with_new.take(A).record, A, State.PROVEN)
+    through(with_new, with_new.take(B).record, B, State.PROVEN)
+    with_new.fail(2, B, "self-test", "bh1750")
+    with_new.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP TABLE loose; ALTER TABLE entry DROP COLUMN line; PRAGMA user_version = 1")
+    for _ in range(2):
+        ledger = Ledger(path)
+        records = ledger.records()
+        assert [r.state for r in records] == [State.READY, State.FAILED, State.WAITING], "proven was done then"
+        assert [r.reached for r in records] == [State.READY, State.PROVEN, State.WAITING]
+        assert ledger.take(A).done
+        assert ledger.loose() == []
+        ledger.close()
+
+
 def test_boards_that_do_not_fit(ledger: Ledger) -> None:
     ledger.merge([*entries(2, board="heltec_v3"), PlanEntry("X", "X", 1, 2, board="sim")])
     assert ledger.take(A, unfit=lambda e: "" if e.board == "sim" else "wrong chip.").record.entry.pole == "X"
@@ -183,7 +239,7 @@ def test_boards_that_do_not_fit(ledger: Ledger) -> None:
 def test_steps_can_not_be_left_out(ledger: Ledger) -> None:
     ledger.merge(entries(1))
     ledger.take(A)
-    for state in (State.WRITTEN, State.PROVEN, State.LABELLED, State.TAKEN):
+    for state in (State.WRITTEN, State.PROVEN, State.READY, State.LABELLED, State.TAKEN):
         with pytest.raises(ProvisionError, match="can't follow"):
             ledger.advance(1, A, state)
     through(ledger, ledger.find("B-0001"), A, State.LABELLED)
@@ -223,7 +279,7 @@ class Life(RuleBasedStateMachine):
 
     boards = st.sampled_from([A, B, C, mac(4)])
     poles = st.sampled_from(["B-0001", "B-0002", "B-0003"])
-    states = st.sampled_from([State.KEY_STORED, State.WRITTEN, State.PROVEN, State.LABELLED])
+    states = st.sampled_from([State.KEY_STORED, State.WRITTEN, State.PROVEN, State.READY, State.LABELLED])
 
     @rule(board=boards)
     def take(self, board: str) -> None:

@@ -106,6 +106,13 @@ def test_headers() -> None:
     assert "quotation mark" in faults(HEAD + 'B-1,"A,47,26\n')[1]
 
 
+def test_what_a_node_is_to_speak_through() -> None:
+    plan = HEAD.strip() + ",line\nB-1,A,47,26,Radio\nB-2,A,47,26,wired\nB-3,A,47,26,\n"
+    assert [entry.line for entry in parse(plan.encode(), "poles.csv")] == ["radio", "wired", ""]
+    told = faults(HEAD.strip() + ",line\nB-1,A,47,26,L4\n")
+    assert told[1] == "line 2, line: 'l4' is no line. Write wired or radio, or leave it empty."
+
+
 def test_a_long_list_of_faults_is_cut() -> None:
     told = faults(HEAD + "".join(f"B-{n},A,x,26\n" for n in range(30)))
     assert len(told) == 22

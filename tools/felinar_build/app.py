@@ -52,11 +52,11 @@ def compile_file(source: Path, target: Path, arch: str, name: str) -> None:
 ROLES = ("lamp", "bridge")
 
 
-def sources(board: boards.Board, role: str = "lamp") -> Iterable[tuple[Path, str]]:
+def sources(board: boards.Board, role: str = "lamp", *, both: bool = False) -> Iterable[tuple[Path, str]]:
     """Every file that a lamp node, or a bridge, on this board loads, as (source, place on the node); main.py is the last.
 
     These are what main.py imports, directly or not, and, of a lamp node, the drivers of what is fitted, its way to the
-    host (a wire or its radio) and `modules.LAMP_WIRE_EXTRA`; of a bridge, its radio's driver. Raises BuildError for a driver that does not
+    host (a wire or its radio, or `both`: which it takes board.json tells) and `modules.LAMP_WIRE_EXTRA`; of a bridge, its radio's driver. Raises BuildError for a driver that does not
     exist, for a module that a node will not have, and for a radio that is needed and not there.
     """
     if role not in ROLES:
@@ -69,13 +69,14 @@ def sources(board: boards.Board, role: str = "lamp") -> Iterable[tuple[Path, str
         raise BuildError(f"board {board.board.id}: there is no driver called {', '.join(missing)} in firmware/drivers")
     roots = ["main", *(f"drivers.{part.driver}" for part in board.fitted)]
     radio = board.board.line.type == "radio"
-    if radio:
+    if radio or both:
         if board.radio is None:
             raise BuildError(f"board {board.board.id} has no radio, so that its line can't be one")
         roots.append(_radio_driver(board.radio))
     roots += (f"felinar_wire.{name}" for name in modules.LAMP_WIRE_EXTRA)
     try:
-        names = modules.closure(roots, modules.WIRE_ONLY if radio else modules.RADIO_ONLY)
+        leave = modules.WIRE_ONLY if radio else modules.RADIO_ONLY
+        names = modules.closure(roots, frozenset() if both else leave)
     except (modules.ImportFault, SyntaxError) as error:
         raise BuildError(f"board {board.board.id}: {error}") from error
     files = [path for path in map(modules.path_of, names) if path is not None]
@@ -117,13 +118,25 @@ def sizes(board: str | boards.Board, arch: str | None = None, role: str = "lamp"
     return found
 
 
-def build(board_file: Path, out: Path, *, mpy: bool, arch: str | None = None, role: str = "lamp") -> list[Path]:
+def build(
+    board_file: Path,
+    out: Path,
+    *,
+    mpy: bool,
+    arch: str | None = None,
+    role: str = "lamp",
+    line: boards.Line | None = None,
+    both: bool = False,
+) -> list[Path]:
     """Write the application of a board into `out` (made anew) and return the files written.
 
+    `line` takes the place of the board file's; with `both` there is what a lamp node needs for a wire and for its radio.
     The folder appears whole or not at all: it is filled beside its place and then renamed.
     """
     board = boards.load(board_file)
-    contents = list(sources(board, role))
+    if line is not None:
+        board.board.line = line
+    contents = list(sources(board, role, both=both))
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:

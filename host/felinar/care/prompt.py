@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -56,17 +55,15 @@ def reset(port: Any) -> None:
 
 
 @contextmanager
-def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterator[Board]:
-    """A board whose program was stopped, at its raw prompt; it is started again in the end. Raises CareError, LineLost."""
+def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True, running: bool = False) -> Iterator[Board]:
+    """A board whose program was stopped, at its raw prompt; it is started again in the end. With `running` the program is stopped
+    where it is, without a reset. Raises CareError, LineLost."""
     from mpremote.transport import TransportError
-    from mpremote.transport_serial import SerialTransport
 
     check(device)
     urls.use()
-    quiet = io.StringIO()  # mpremote prints what it did not expect
     try:
-        with contextlib.redirect_stdout(quiet):
-            transport = SerialTransport(patient(device), baud)
+        transport = _quiet().SerialTransport(patient(device), baud)
     except TransportError as error:
         raise _why(device, baud, error) from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -74,7 +71,7 @@ def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterato
     transport.serial.timeout = _ANSWER_S  # mpremote itself would wait for ever
     board = Board(device, transport)
     try:
-        board.stop()
+        board.interrupt() if running else board.stop()
         yield board
     except (TransportError, struct.error, SyntaxError, UnicodeDecodeError) as error:  # what it makes of half an answer
         if not alive(device, transport.serial):
@@ -89,6 +86,15 @@ def at_prompt(device: str, baud: int = BAUD, *, restart: bool = True) -> Iterato
         raise CareError(f"The line {device} fails: {(error.strerror or str(error)).lower()}.", "Try again.") from error
     finally:
         board.end(restart=restart)
+
+
+def _quiet() -> Any:
+    """mpremote's module for serial lines, kept from printing what it did not expect: several boards may be at work in as many threads, and
+    standard output is everybody's."""
+    from mpremote import transport_serial
+
+    transport_serial.print = lambda *what, **how: None
+    return transport_serial
 
 
 def _why(device: str, baud: int, error: Exception) -> CareError:
@@ -124,6 +130,13 @@ class Board:
     def stop(self) -> None:
         """Reset the chip, end its program as it starts, and enter the raw prompt. Raises CareError."""
         reset(self.port)
+        self._press()
+        # Soft reset: without it the program's modules would fill the heap. In raw mode main.py is not run again.
+        self.transport.enter_raw_repl(soft_reset=True)
+        self.transport.exec(f"try:\n import machine\n machine.WDT(timeout={_DOG_MS})\nexcept Exception: pass")
+
+    def _press(self) -> None:
+        """Ctrl-C until the prompt is there."""
         seen = b""
         end = time.monotonic() + _START_S
         while not seen.endswith(b">>> "):
@@ -134,10 +147,6 @@ class Board:
             seen = (seen + self._take())[-4096:]
         time.sleep(_PRESS_S)
         self._take()
-        with contextlib.redirect_stdout(io.StringIO()):
-            # Soft reset: without it the program's modules would fill the heap. In raw mode main.py is not run again.
-            self.transport.enter_raw_repl(soft_reset=True)
-        self.transport.exec(f"try:\n import machine\n machine.WDT(timeout={_DOG_MS})\nexcept Exception: pass")
 
     def _mute(self, seen: bytes) -> CareError:
         from felinar.care.node import who_is_there
@@ -155,6 +164,11 @@ class Board:
         data: bytes = self.port.read(self.port.in_waiting) if self.port.in_waiting else b""
         return data
 
+    def interrupt(self) -> None:
+        """Stop the program where it is, and enter the raw prompt with all that it has in memory. Raises CareError for one that takes no Ctrl-C."""
+        self._press()
+        self.transport.enter_raw_repl(soft_reset=False)
+
     def friendly(self) -> None:
         """From the raw prompt to the one that people know."""
         self.transport.exit_raw_repl()
@@ -163,6 +177,9 @@ class Board:
         """Start the program again (or leave the board at its prompt) and close the port."""
         with contextlib.suppress(Exception):
             if restart:
+                # By its program, too: a chip's own USB port has no reset line while MicroPython runs.
+                if self.transport.in_raw_repl:
+                    self.transport.exec_raw_no_follow("import machine\nmachine.reset()")
                 reset(self.port)
             elif self.transport.in_raw_repl:
                 self.transport.exit_raw_repl()
@@ -220,8 +237,7 @@ class Board:
         words = {2: "There is no {} on the board.", 17: "{} exists on the board already.", 28: "The board has no room for {}.",
                  39: "The folder {} is not empty.", 20: "{} is no folder."}  # fmt: skip
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                yield
+            yield
         except TransportExecError as error:
             if "ENOTEMPTY" in error.error_output or "OSError: 39" in error.error_output:
                 raise CareError(words[39].format(path), "Remove what is in it first.") from error

@@ -35,6 +35,10 @@ CATALOGUE = {
     "does-not-fit": Entry(
         "What the board is to get is larger than its partition.", "Take a smaller firmware, or a board with more flash."
     ),
+    "no-radio": Entry(
+        "A board without a radio can neither speak by radio nor be a bridge.",
+        "Take a board that has one (boards/README.md), or --line wired.",
+    ),
     # Firmware
     "firmware-missing": Entry(
         "The MicroPython image is neither here nor could it be downloaded.",
@@ -104,6 +108,23 @@ CATALOGUE = {
     "self-test": Entry(
         "The node runs and has its key, but a part of it failed its self-test.",
         "Check the wiring of what is named (docs/technician.md), then `felinar selftest`.",
+    ),
+    # The radio
+    "radio": Entry(
+        "The radio of the board does not answer, or does not do what it is told.",
+        "Check module, supply and wires of the radio (docs/wiring), and that the board file has its TCXO and switch; then flash again.",
+    ),
+    "not-switched": Entry(
+        "The node is proven, but could not be switched over to its radio; it still speaks through its cable.",
+        "Flash again; if it happens twice, take another cable or board.",
+    ),
+    "not-running": Entry(
+        "The node was switched over to its radio, but is not seen to run with it.",
+        "Flash again; if it happens twice, look at what it prints with `felinar repl`, or take another board.",
+    ),
+    "bridge-silent": Entry(
+        "The board was written as a bridge, but does not speak as one.",
+        "Tap RESET and look with `felinar monitor`; then flash again.",
     ),
     # The plan and the ledger
     "plan": Entry(

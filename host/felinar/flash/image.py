@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from felinar.config import NODE_MAX, NODE_MIN
 from felinar.flash import firmware as firmwares
@@ -19,6 +19,10 @@ from felinar.flash.catalogue import FlashError
 if TYPE_CHECKING:
     from felinar_build.board import Board, Partition
 
+Line = Literal["wired", "radio"]
+LINES: tuple[Line, ...] = ("wired", "radio")
+"""What a lamp node speaks through: its cable (or the UART of its board file), or its radio."""
+Kind = Literal["wired", "radio", "bridge"]
 NAMESPACE, KEY = "felinar", "key"
 KEY_BYTES = 16
 CONFIG_MOST = 4076
@@ -28,7 +32,12 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Image:
-    """`segments` are (offset, bytes), ascending, each a multiple of 4 bytes; everything else of the flash stays as it is."""
+    """`segments` are (offset, bytes), ascending, each a multiple of 4 bytes; everything else of the flash stays as it is.
+
+    `last` (path and content) is a file that is put on the board once it has been proven, and makes it what it is to be: of a lamp node
+    that is to speak by radio, which is written as one that speaks through its cable, its board.json; of a bridge its main.py. A bridge
+    (`kind`) has neither address (0) nor key.
+    """
 
     board: str
     chip: str
@@ -38,6 +47,8 @@ class Image:
     segments: tuple[tuple[int, bytes], ...] = field(repr=False)
     partitions: tuple[Partition, ...] = field(repr=False)
     key: bytes = field(repr=False)
+    kind: Kind = "wired"
+    last: tuple[str, bytes] = field(default=("", b""), repr=False)
 
     @property
     def size(self) -> int:
@@ -76,12 +87,57 @@ def board(board_id: str) -> Board:
         raise FlashError("board-unknown", f"{error}.", "Correct the board file.") from error
 
 
-def build(board_id: str, config: Mapping[str, Any], key: bytes, firmware: Path | firmwares.Firmware) -> Image:
-    """The image of one board; `config` is its /config.json, with its `address`, `key` its 16-byte root key.
+def line_of(described: Board, line: str = "") -> Line:
+    """The line of a lamp node: the one that was asked for, else that of the board file. Raises FlashError: no-radio, config."""
+    if line and line not in LINES:
+        raise FlashError("config", f"There is no line '{line}'.", f"A node is {' or '.join(LINES)}.")
+    found: Line = "radio" if (line or described.board.line.type) == "radio" else "wired"
+    if found == "radio":
+        with_radio(described, "speak by radio")
+    return found
 
-    Raises FlashError: board-unknown, config, application, does-not-fit, firmware-*.
+
+def with_radio(described: Board, what: str) -> None:
+    """Raises FlashError: no-radio, unless the board has one; `what` it is to do with it."""
+    if described.radio is None:
+        raise FlashError("no-radio", f"The board {described.board.id} has no radio, so that it can't {what}.")
+
+
+def build(
+    board_id: str, config: Mapping[str, Any], key: bytes, firmware: Path | firmwares.Firmware, line: str = ""
+) -> Image:
+    """The image of one lamp node; `config` is its /config.json, with its `address`, `key` its 16-byte root key, `line` one
+    of LINES or empty: as its board file says.
+
+    Raises FlashError: board-unknown, no-radio, config, application, does-not-fit, firmware-*.
     """
     described = board(board_id)
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a root key has {KEY_BYTES} bytes")
+    kind = line_of(described, line)
+    address = address_of(config)
+    return _image(described, board_id, firmware, kind, {"config.json": _text(config)}, address, key)
+
+
+def build_bridge(board_id: str, firmware: Path | firmwares.Firmware) -> Image:
+    """The image of a radio bridge. Whatever key was on the board is erased.
+
+    Raises FlashError: board-unknown, no-radio, application, does-not-fit, firmware-*.
+    """
+    described = board(board_id)
+    with_radio(described, "be a bridge")
+    return _image(described, board_id, firmware, "bridge", {}, 0, b"")
+
+
+def _image(
+    described: Board,
+    board_id: str,
+    firmware: Path | firmwares.Firmware,
+    kind: Kind,
+    more: Mapping[str, bytes],
+    address: int,
+    key: bytes,
+) -> Image:
     if isinstance(firmware, Path):
         firmware = firmwares.load(firmware)
     about = described.board
@@ -89,12 +145,13 @@ def build(board_id: str, config: Mapping[str, Any], key: bytes, firmware: Path |
         raise FlashError(
             "firmware-chip", f"{firmware.name} is for an {firmware.chip}, and the board {board_id} has an {about.chip}."
         )
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"a root key has {KEY_BYTES} bytes")
-    address = address_of(config)
-    text = _text(config)
     places = {part.name: part for part in described.partitions}
-    files = {**application(board_id), "config.json": text}
+    files = {**application(board_id, kind), **more}
+    last = ("", b"")
+    if kind == "bridge":
+        last = "/main.py", files.pop("main.py")
+    elif kind == "radio":
+        last = "/board.json", _radio_json(board_id)
     system = _file_system(places["vfs"].size, files)
     boot = firmwares.sized(firmware.boot, about.flash_mb)
     _fits("the boot loader", len(boot), parts.AT - firmwares.BOOT_AT[about.chip])
@@ -103,7 +160,7 @@ def build(board_id: str, config: Mapping[str, Any], key: bytes, firmware: Path |
     pieces = [
         (firmwares.BOOT_AT[about.chip], boot),
         (parts.AT, parts.table(described.partitions)),
-        (places["nvs"].offset, nvs.partition(places["nvs"].size, NAMESPACE, {KEY: key})),
+        (places["nvs"].offset, nvs.partition(places["nvs"].size, NAMESPACE, {KEY: key} if key else {})),
         *((places[name].offset, b"\xff" * places[name].size) for name in erased if name in places),
         (places["ota_0"].offset, firmware.app),
         (places["vfs"].offset, system),
@@ -117,6 +174,8 @@ def build(board_id: str, config: Mapping[str, Any], key: bytes, firmware: Path |
         segments=joined(pieces),
         partitions=tuple(described.partitions),
         key=key,
+        kind=kind,
+        last=last,
     )
 
 
@@ -132,18 +191,36 @@ def joined(pieces: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
     return tuple((at, bytes(data) + b"\xff" * (-len(data) % 4)) for at, data in segments)
 
 
-@lru_cache(maxsize=16)
-def application(board_id: str) -> Mapping[str, bytes]:
-    """The application's files by their place on the node, board.json among them; made once for each board.
+def _radio_json(board_id: str) -> bytes:
+    from felinar_build import board as boards
 
-    Raises FlashError: application.
+    described = board(board_id)
+    described.board.line = boards.Line("radio")
+    return boards.node_json(described).encode()
+
+
+@lru_cache(maxsize=16)
+def application(board_id: str, kind: Kind = "wired") -> Mapping[str, bytes]:
+    """The application's files by their place on the node, board.json among them; made once for each board and kind.
+
+    One for the radio can speak through the cable too, and does so until its board.json says otherwise. Raises FlashError: application.
     """
     from felinar_build import app
+    from felinar_build import board as boards
 
+    described = board(board_id)
+    cable = boards.Line("console") if kind == "radio" or described.board.line.type == "radio" else None
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "app"
         try:
-            written = app.build(_file_of(board_id), out, mpy=True)
+            written = app.build(
+                _file_of(board_id),
+                out,
+                mpy=True,
+                role="bridge" if kind == "bridge" else "lamp",
+                line=cable,
+                both=kind == "radio",
+            )
         except app.BuildError as error:
             raise FlashError("application", f"{error}.") from error
         return {str(path.relative_to(out)): path.read_bytes() for path in written}

@@ -23,6 +23,7 @@ VENDORS = {
 }
 """USB vendor ids of the adapters on supported boards (usb.org's list of vendor ids)."""
 BY_PATH = Path("/dev/serial/by-path")
+BY_ID = Path("/dev/serial/by-id")
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -80,6 +81,19 @@ def only() -> Port:
     if len(found) > 1:
         raise FlashError("several-ports", f"Boards are at {', '.join(port.device for port in found)}.")
     return found[0]
+
+
+def lasting(port: Port) -> str:
+    """A name under which the device is found again whatever is plugged in before it: by its serial number, else by its socket, else as it is."""
+    if port.remote:
+        return port.device
+    real = os.path.realpath(port.device)
+    try:
+        links = sorted(BY_ID.iterdir())
+    except OSError:
+        links = []
+    by_id = next((str(link) for link in links if os.path.realpath(link) == real), None)
+    return by_id or port.by_path or port.device
 
 
 def again(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Stage = Literal["connect", "build", "write", "boot", "prove", "test", "done"]
+Stage = Literal["connect", "build", "write", "boot", "prove", "test", "radio", "switch", "run", "hello", "done"]
 STAGES: dict[str, str] = {
     "connect": "boot loader",
     "build": "image",
@@ -15,6 +15,10 @@ STAGES: dict[str, str] = {
     "boot": "starting",
     "prove": "proof of its key",
     "test": "self-test",
+    "radio": "its radio",
+    "switch": "is put into service",
+    "run": "running by radio",
+    "hello": "its HELLO",
     "done": "done",
 }
 

@@ -28,12 +28,14 @@ TEST_S = 90.0
 """The slowest sensor (a particle counter warming up) has a value after 30 s."""
 POWER_S = 25.0
 _ASK_S = 2.0
+_RESET_S = 0.1
 _TEST_AGAIN_S = 3.0
 _PLAUSIBLE = 1_767_225_600  # 2026-01-01: the clock of this host has been set
 _DARK_W, _LIT_W = 2.0, 2.0
 """Off is at most 2 W (docs/architecture.md, *Measured*); a lamp that is there takes 2 W more when lit."""
 _RESULT = re.compile(r"(ok|FAILED) (\w+)")
 _VERDICT = re.compile(r"PASS|FAIL")
+_PROMPT = re.compile(r"Ctrl-C.*")
 _LEVEL = re.compile(r"level \d+ mode \d+")
 _SENSOR = re.compile(r"(\w+) (\{.*\}) errors \d+")
 
@@ -83,6 +85,15 @@ class SerialLine:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError, AttributeError):
             self._port.close()
+
+    def reset(self) -> None:
+        """Start the chip anew, and hear it from its first word on: EN low by RTS while DTR, which would be IO0, is not asserted."""
+        with contextlib.suppress(OSError):
+            self._port.dtr = False
+            self._port.rts = True
+            time.sleep(_RESET_S)
+            self._port.reset_input_buffer()
+            self._port.rts = False
 
     def write(self, data: bytes) -> None:
         try:
@@ -182,6 +193,10 @@ class Prover:
             self._wait(_TEST_AGAIN_S)
         values = self.values()
         return [msgspec.structs.replace(part, detail=_shown(values.get(part.name))) for part in parts]
+
+    def may_be_stopped(self) -> None:
+        """Have the node take a Ctrl-C from now on, so that it can be brought to its prompt even where no line resets it."""
+        self._console("prompt", _PROMPT)
 
     def values(self) -> dict[str, dict[str, float]]:
         """What each sensor read last, by driver."""

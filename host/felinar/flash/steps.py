@@ -12,7 +12,7 @@ import msgspec
 from felinar.flash import chip as chips
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
-from felinar.flash import ports
+from felinar.flash import ports, radio
 from felinar.flash.catalogue import FlashError
 from felinar.flash.chip import Chip
 from felinar.flash.image import Image
@@ -24,7 +24,10 @@ from felinar.keys.interface import KeyStore, KeyStoreError
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One board that was written and has proved its key. `passed` is its self-test, `times` seconds by stage."""
+    """One lamp node that was written and has proved its key. `passed` is its self-test, `times` seconds by stage.
+
+    One whose `line` is "radio" has been switched over to it, and seen to run with it as `running` says; one of which a part failed has not.
+    """
 
     port: str
     board: str
@@ -40,6 +43,8 @@ class Report(msgspec.Struct, frozen=True):
     proven: Proven
     parts: tuple[Part, ...]
     times: dict[str, float]
+    line: images.Line = "wired"
+    running: str = ""
 
     @property
     def passed(self) -> bool:
@@ -50,8 +55,20 @@ class Report(msgspec.Struct, frozen=True):
         """Names of the parts that failed."""
         return tuple(part.name for part in self.parts if not part.passed)
 
+    @property
+    def failure(self) -> FlashError | None:
+        """What is wrong with a board of which a part failed: `radio` where that is the only one, else `self-test`."""
+        if self.passed:
+            return None
+        wrong = [part for part in self.parts if not part.passed]
+        said = "; ".join(f"{part.name}: {part.detail}" if part.detail else part.name for part in wrong)
+        stays = " It still speaks through its cable." if self.line == "radio" else ""
+        if self.failed == ("radio",):
+            return FlashError("radio", f"The node has its key, but its radio does not work: {wrong[0].detail}.{stays}")
+        return FlashError("self-test", f"The node has its key, but its self-test failed: {said}.{stays}")
+
     def json(self) -> dict[str, Any]:
-        return {**msgspec.to_builtins(self), "passed": self.passed, "failed": list(self.failed)}
+        return {**msgspec.to_builtins(self), "role": "lamp", "passed": self.passed, "failed": list(self.failed)}
 
 
 class Clock:
@@ -80,10 +97,11 @@ def flash(
     on_proven: Callable[[Proven], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Report:
-    """Write an image, start the board, and have it prove its key and its parts.
+    """Write an image, start the board, have it prove its key and its parts, and switch it over to its radio if that is its line.
 
     `port` may be a `Writer` that has the board in its boot loader already. `test`: run the self-test; `lamp`: one hangs on
-    the relay, so that its power must be seen. `on_proven` is called as soon as the key is proven, before the self-test.
+    the relay, so that its power must be seen. `on_proven` is called as soon as the key is proven, before the self-test. The radio of
+    a node that is to speak by it is tried with or without `test`; only when all has passed is the node switched over.
     A part that fails is in the report, not an error. Raises FlashError: most of the catalogue.
     """
     clock = clock or Clock()
@@ -115,7 +133,23 @@ def flash(
             elif "relay" in described.pins:
                 tell("test", "clicks the relay")
                 parts += prover.relay(lamp=lamp, meter="power_cf" in described.pins)
+        if image.kind == "radio":
+            prover.may_be_stopped()
         clock.lap("test")
+    running = ""
+    if image.kind == "radio":
+        assert described.radio is not None
+        tell("radio")
+        with radio.at_prompt(writer.port, found.mac, described.radio, "not-switched") as prompt:
+            parts.append(prompt.try_radio())
+            clock.lap("radio")
+            if all(part.passed for part in parts):
+                tell("switch")
+                prompt.finish(*image.last)
+        if all(part.passed for part in parts):
+            clock.lap("switch")
+            running = radio.runs(writer.port, image.address, lambda text: tell("run", text))
+            clock.lap("run")
     tell("done")
     return Report(
         port=writer.port.device,
@@ -132,6 +166,8 @@ def flash(
         proven=proven,
         parts=tuple(parts),
         times=clock.times,
+        line="radio" if image.kind == "radio" else "wired",
+        running=running,
     )
 
 
@@ -147,22 +183,27 @@ def provision(
     speeds: tuple[int, ...] = SPEEDS,
     test: bool = True,
     lamp: bool = False,
-    on_chip: Callable[[Chip], None] = lambda _: None,
+    line: str = "",
+    on_chip: Callable[[Chip], int | None] = lambda _: None,
     on_proven: Callable[[Proven], None] = lambda _: None,
 ) -> Report:
     """A bare board to a proven node with a new random key.
 
     The key waits in the key store, under address and MAC, before the first byte is written, and is in force once the node
     has proved it: so one that is on a board is never lost, and one that is not is never listed. `on_chip` is called when
-    the board is known, before anything is made or written (it may raise FlashError to refuse it); `replace`: an address
-    that has a key may get another one. Raises FlashError.
+    the board is known, before anything is made or written: it may raise FlashError to refuse it, and name the address
+    that this board has already in place of the configuration's. `replace`: an address that has a key may get another one. `line` is one of
+    `image.LINES`, or empty: as the board file says. Raises FlashError.
     """
     clock = Clock()
+    images.line_of(images.board(board_id), line)
     address = images.address_of(config)
     with Writer(port, on_progress) as writer:
         found = writer.chip
         chips.require(images.board(board_id), found)
-        on_chip(found)
+        own = on_chip(found)
+        if own is not None:
+            address, replace = own, True
         clock.lap("connect")
         on_progress(Progress(port.device, "build", text=f"{found.name}, {found.flash_mb:g} MB, {found.mac}"))
         try:
@@ -171,7 +212,7 @@ def provision(
             key = keys.prepare(address, found.mac)
         except KeyStoreError as error:
             raise FlashError("key-store", error.sentence, error.remedy) from error
-        image = images.build(board_id, config, key, firmware)
+        image = images.build(board_id, {**config, "address": address}, key, firmware, line)
         clock.lap("build")
 
         def proven(what: Proven) -> None:

@@ -46,6 +46,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     cause: str = ""
     action: str = ""
+    line: str = ""
 
 
 class Summary(msgspec.Struct):
@@ -66,10 +67,11 @@ class _Work:
         self.record: Record | None = None
         self.mac = ""
         self.done = False
+        self.line = ""
         self._key = b""
 
     def event(self, what: What, **more: Any) -> Event:
-        about: dict[str, Any] = {"port": self.port.device, "mac": shown_mac(self.mac)}
+        about: dict[str, Any] = {"port": self.port.device, "mac": shown_mac(self.mac), "line": self.line}
         if self.record is not None:
             about |= {"pole": self.record.entry.pole, "name": self.record.entry.name, "address": self.record.address}
         return Event(what, **(about | more))
@@ -80,6 +82,7 @@ class _Work:
         self.record = taken.record
         if taken.done:
             self.done = True
+            self.line = taken.record.line
             return None
         self._batch.tell(self.event("taken", text="" if taken.fresh else "goes on with what it had"))
         return Job(taken.record.entry, taken.record.address, self._key)
@@ -88,14 +91,18 @@ class _Work:
         assert self.record is not None
         return self.record.address, self.mac
 
-    def store_key(self) -> None:
-        self._batch.books.store_key(*self._mine(), self._key)
+    def store_key(self, line: str) -> None:
+        self.line = line
+        self._batch.books.store_key(*self._mine(), self._key, line)
 
     def written(self) -> None:
         self._batch.books.written(*self._mine())
 
     def proven(self) -> None:
         self._batch.books.proven(*self._mine())
+
+    def ready(self) -> None:
+        self._batch.books.ready(*self._mine())
 
     def progress(self, progress: Progress) -> None:
         more = msgspec.structs.asdict(progress)
@@ -194,7 +201,7 @@ class Batch:
     def label_open(self) -> None:
         """Make the labels that are still missing, of boards that were proven when an earlier batch was ended."""
         for record in self.books.ledger.records():
-            if record.state is State.PROVEN and record.mac is not None:
+            if record.state is State.READY and record.mac is not None:
                 self._label(record, record.mac, Event("no label", pole=record.entry.pole, address=record.address))
 
     def _board(self, port: Port) -> None:
@@ -205,7 +212,8 @@ class Batch:
                 self.tell(work.event("already"))
                 return
             assert work.record is not None
-            label = self._label(work.record, work.mac, work.event("no label"))
+            record = msgspec.structs.replace(work.record, line=work.line)
+            label = self._label(record, work.mac, work.event("no label"))
             self.tell(work.event("done", label=label, seconds=round(self.now() - work.began, 1)))
         except FelinarError as error:
             self._failed(work, error)
@@ -238,7 +246,7 @@ class Batch:
 def label_of(record: Record) -> labels.Label:
     """What is on an entry's label."""
     entry = record.entry
-    return labels.Label(record.address, entry.pole, entry.name, entry.place, shown_mac(record.mac or ""))
+    return labels.Label(record.address, entry.pole, entry.name, entry.place, shown_mac(record.mac or ""), record.line)
 
 
 def _key(port: Port) -> str:

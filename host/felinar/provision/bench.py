@@ -38,12 +38,15 @@ class Work(Protocol):
     def found(self, chip: Chip) -> Job | None:
         """The board is known: what it becomes, None when nothing is left to do. May raise to refuse it."""
 
-    def store_key(self) -> None:
-        """Before the first byte is written."""
+    def store_key(self, line: str) -> None:
+        """Before the first byte is written: the image is made, "wired" or "radio"."""
 
     def written(self) -> None: ...
 
     def proven(self) -> None: ...
+
+    def ready(self) -> None:
+        """Every part has passed, and it speaks through its line."""
 
 
 class Bench(Protocol):
@@ -62,7 +65,7 @@ class Bench(Protocol):
 class EspBench:
     """Boards with an ESP32, each written by a process of its own (see `felinar.flash`).
 
-    `named` are the only ports to look at, in place of all; `board` is the board file of entries that name none;
+    `named` are the only ports to look at, in place of all; `board` and `line` are those of entries that name none;
     `config` goes into each node's configuration below what the plan says; `lamp`: a lamp hangs on the relay.
     """
 
@@ -77,6 +80,7 @@ class EspBench:
         speeds: tuple[int, ...] = SPEEDS,
         test: bool = True,
         lamp: bool = False,
+        line: str = "",
     ) -> None:
         self._named = [ports.named(device) for device in named]
         self._board = board
@@ -88,6 +92,7 @@ class EspBench:
         self._speeds = speeds
         self._test = test
         self._lamp = lamp
+        self._line = line
 
     def ports(self) -> Sequence[Port]:
         return self._named or ports.find()
@@ -97,7 +102,9 @@ class EspBench:
         if not board:
             return "the plan does not say which board file they want."
         try:
-            chips.require(images.board(board), chip)
+            described = images.board(board)
+            chips.require(described, chip)
+            images.line_of(described, entry.line or self._line)
         except FlashError as error:
             return error.sentence
         return ""
@@ -132,8 +139,9 @@ class EspBench:
             board = job.entry.board or self._board
             on_progress(Progress(port.device, "build"))
             config = node_config(job.entry, job.address, self._config, self._preset)
-            image = images.build(board, config, job.key, self._image_of(board, port, on_progress))
-            work.store_key()
+            line = job.entry.line or self._line
+            image = images.build(board, config, job.key, self._image_of(board, port, on_progress), line)
+            work.store_key(image.kind)
             report = flash(
                 writer,
                 image,
@@ -143,9 +151,9 @@ class EspBench:
                 lamp=self._lamp,
                 on_proven=lambda _: work.proven(),
             )
-        if not report.passed:
-            said = "; ".join(f"{part.name}: {part.detail}" for part in report.parts if not part.passed)
-            raise FlashError("self-test", f"Its self-test failed: {said}.")
+        if report.failure is not None:
+            raise report.failure
+        work.ready()
 
 
 def node_config(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from felinar.keys.interface import KeyStore
 from felinar.keys.rekey import HOLDER as AIR
-from felinar.provision.ledger import DONE, Ledger, Merged, Record, State, Taken, normal_mac
+from felinar.provision.ledger import Ledger, Merged, Record, State, Taken, normal_mac
 from felinar.provision.plan import PlanEntry
 
 KEY_BYTES = 16
@@ -37,7 +37,7 @@ class Books:
             record = records.get(address)
             if record is None or record.mac != holder:
                 continue  # another way of travel, or of a board that was freed and may have it: never lost
-            if record.reached in DONE:
+            if record.keyed:
                 mended += self.keys.activate(address, holder)
             elif not record.touched:
                 self.keys.drop(address, holder)
@@ -87,11 +87,11 @@ class Books:
                     )
         return found
 
-    def store_key(self, address: int, mac: str, key: bytes) -> None:
-        """The image is made: the key is kept, and from now on it may be on the board."""
+    def store_key(self, address: int, mac: str, key: bytes, line: str = "wired") -> None:
+        """The image is made, for that line: the key is kept, and from now on it may be on the board."""
         with self._lock:
             self.keys.put_pending(address, normal_mac(mac), key)
-            self.ledger.advance(address, mac, State.KEY_STORED)
+            self.ledger.advance(address, mac, State.KEY_STORED, line=line)
 
     def written(self, address: int, mac: str) -> None:
         """The board has its image, read back."""
@@ -103,6 +103,10 @@ class Books:
             self.ledger.advance(address, mac, State.PROVEN)
             self.keys.activate(address, normal_mac(mac))
             self.keys.drop(address, AIR)  # a key that was to follow the old one over the air
+
+    def ready(self, address: int, mac: str) -> None:
+        """All of it has passed, and it speaks through the line that it is to speak through."""
+        self.ledger.advance(address, mac, State.READY)
 
     def labelled(self, address: int, mac: str) -> None:
         """Its label has been made."""

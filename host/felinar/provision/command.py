@@ -45,6 +45,7 @@ class Order(msgspec.Struct):
     once: bool = False
     test: bool = True
     lamp: bool = False
+    line: str = ""
     baud: int | None = None
     json: bool = False
 
@@ -86,6 +87,7 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
         preset=city(order.city) if order.city else None,
         test=order.test,
         lamp=order.lamp,
+        line=order.line,
         speeds=SPEEDS if order.baud is None else (order.baud, *(speed for speed in SPEEDS if speed < order.baud)),
     )
     with opened(settings, create=True) as books:
@@ -175,15 +177,20 @@ def status(settings: Config, *, json: bool = False, poles: Sequence[str] | None 
     ledger = _ledger(settings)
     try:
         records = ledger.records(poles)
+        loose = ledger.loose() if poles is None else []
     finally:
         ledger.close()
     if json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(screen.status_json(records))).decode() + "\n")
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(screen.status_json(records, loose))).decode() + "\n")
         return
     console = Console()
     console = console if console.is_terminal else Console(width=160)
-    console.print(screen.status_table(records))
-    console.print(", ".join(f"{number} {state}" for state, number in screen.counts(records).items()))
+    if records or not loose:
+        console.print(screen.status_table(records))
+        console.print(", ".join(f"{number} {state}" for state, number in screen.counts(records).items()))
+    if loose:
+        console.print("\nBoards without a pole:" if records else "Boards without a pole:")
+        console.print(screen.loose_table(loose))
 
 
 def free(settings: Config, pole: str) -> None:

@@ -31,13 +31,14 @@ _QUIET = 4  # modules of white around a QR code (ISO/IEC 18004)
 
 
 class Label(msgspec.Struct, frozen=True):
-    """What is on one label; `mac` as people write it, or empty."""
+    """What is on one label; `mac` as people write it, `line` "wired" or "radio"; either may be empty."""
 
     address: int
     pole: str
     name: str
     place: str = ""
     mac: str = ""
+    line: str = ""
 
     @property
     def uri(self) -> str:
@@ -99,7 +100,7 @@ def draw(label: Label, width: float = A4.width, height: float = A4.height) -> Im
     left = edge + side
     room = wide - margin - left
     unit = high - 2 * margin
-    foot = f"node {label.address}" + (f"  ·  {label.mac}" if label.mac else "")
+    foot = "  ·  ".join(part for part in (f"node {label.address}", label.line, label.mac) if part)
     bottom = high - margin - _write(pen, foot, left, high - margin, room, unit * 0.085, 1, up=True)
     y = margin + _write(pen, label.pole, left, margin, room, unit * 0.30, 1, bold=True) + round(unit * 0.07)
     y += _write(pen, label.name, left, y, room, unit * 0.125, 2) + round(unit * 0.05)

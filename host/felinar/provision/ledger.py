@@ -1,7 +1,11 @@
 """The ledger: which board (MAC) has which pole's identity (address), and how far it has come. SQLite, durable at each step.
 
-waiting → taken → key stored → written → proven → labelled; failed from any but the last; revoked from where a board has it. An entry that
-is past waiting belongs to one board until it is freed. What may be on a board is on the record before it is written.
+waiting → taken → key stored → written → proven → ready → labelled; failed from any but the last; revoked from where a board has it.
+Proven is its key; ready is a board of which every part has passed and which speaks through the line that it is to speak through. An entry
+that is past waiting belongs to one board until it is freed. What may be on a board is on the record before it is written.
+
+Boards that were flashed without a pole, bridges among them, have a row each by their MAC (`Loose`): it tells one that was finished from
+one that was not.
 """
 
 from __future__ import annotations
@@ -22,8 +26,29 @@ from felinar.provision.plan import PlanEntry
 
 FILE = "flash.db"
 _APPLICATION = 0x46656C46  # "FelF"
-_VERSION = 1
-_SCHEMA = """
+_VERSION = 2
+_LOOSE = """
+CREATE TABLE loose (
+    mac TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    line TEXT NOT NULL,
+    board TEXT NOT NULL,
+    address INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    port TEXT NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT NOT NULL DEFAULT '',
+    detail TEXT NOT NULL DEFAULT '',
+    changed REAL NOT NULL
+)"""
+# Of version 1 a proven board was done; one that failed later stays as it was.
+_NEWER = f"""
+ALTER TABLE entry ADD COLUMN line TEXT NOT NULL DEFAULT '';
+UPDATE entry SET state = 'ready' WHERE state = 'proven';
+UPDATE entry SET reached = 'ready' WHERE reached = 'proven' AND state = 'ready';
+{_LOOSE}"""
+_SCHEMA = (
+    """
 CREATE TABLE entry (
     id INTEGER PRIMARY KEY,
     pole TEXT NOT NULL UNIQUE COLLATE NOCASE,
@@ -35,6 +60,7 @@ CREATE TABLE entry (
     code TEXT NOT NULL DEFAULT '',
     detail TEXT NOT NULL DEFAULT '',
     changed REAL NOT NULL,
+    line TEXT NOT NULL DEFAULT '',
     CHECK ((state = 'waiting') = (mac IS NULL))
 );
 CREATE TABLE history (
@@ -48,6 +74,8 @@ CREATE TABLE history (
 );
 CREATE INDEX history_address ON history (address, id);
 """
+    + _LOOSE
+)
 
 
 class State(StrEnum):
@@ -58,18 +86,28 @@ class State(StrEnum):
     KEY_STORED = "key stored"
     WRITTEN = "written"
     PROVEN = "proven"
+    READY = "ready"
     LABELLED = "labelled"
     FAILED = "failed"
     REVOKED = "revoked"
 
 
-ORDER = (State.WAITING, State.TAKEN, State.KEY_STORED, State.WRITTEN, State.PROVEN, State.LABELLED)
-DONE = (State.PROVEN, State.LABELLED)
+ORDER = (
+    State.WAITING,
+    State.TAKEN,
+    State.KEY_STORED,
+    State.WRITTEN,
+    State.PROVEN,
+    State.READY,
+    State.LABELLED,
+)
+DONE = (State.READY, State.LABELLED)
 
 
 class Record(msgspec.Struct, frozen=True):
     """An entry of the ledger. `reached` is the furthest state of the present attempt (it differs from `state` after a
-    failure); `code` and `detail` tell of the newest failure; `changed` in Unix seconds."""
+    failure); `code` and `detail` tell of the newest failure; `changed` in Unix seconds; `line` ("wired", "radio") is what its
+    board was written to speak through."""
 
     id: int
     entry: PlanEntry
@@ -80,11 +118,34 @@ class Record(msgspec.Struct, frozen=True):
     code: str
     detail: str
     changed: float
+    line: str = ""
 
     @property
     def touched(self) -> bool:
         """Whether the identity may be on its board."""
         return self.reached in ORDER[2:]
+
+    @property
+    def keyed(self) -> bool:
+        """Whether its board has proved its key."""
+        return self.reached in ORDER[4:]
+
+
+class Loose(msgspec.Struct, frozen=True):
+    """A board that was flashed without a pole. `role` is "lamp" or "bridge", `line` of a lamp "wired" or "radio"; `address` and `name` of
+    a bridge are 0 and empty. `state` is taken, written, proven, ready or failed; only ready is finished."""
+
+    mac: str
+    role: str
+    line: str
+    board: str
+    address: int
+    name: str
+    port: str
+    state: State
+    code: str
+    detail: str
+    changed: float
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -177,6 +238,12 @@ class Ledger:
                     for statement in _SCHEMA.split(";"):
                         db.execute(statement)
                     db.execute(f"PRAGMA application_id={_APPLICATION}")
+                    db.execute(f"PRAGMA user_version={_VERSION}")
+        elif version < _VERSION:
+            with self._change("updated"):
+                if db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:  # another process may have been first
+                    for statement in _NEWER.split(";"):
+                        db.execute(statement)
                     db.execute(f"PRAGMA user_version={_VERSION}")
 
     @contextmanager
@@ -325,11 +392,20 @@ class Ledger:
         An entry whose last board failed before anything was written to it counts as waiting, after the others, unless
         its address is in `skip` (that board is at work). `unfit` says why this board can't be what an entry asks for,
         nothing when it can. `replace` names the pole whose identity this board gets,
-        whoever had it; what the board had before waits again. Raises ProvisionError: "plan-done", "no-fit", "revoked".
+        whoever had it; what the board had before waits again. A bridge becomes a lamp's board only so. Raises ProvisionError: "plan-done",
+        "no-fit", "revoked", "given".
         """
         mac = normal_mac(mac)
         with self._change("taken"):
             mine = self.of_mac(mac)
+            loose = self.loose_of(mac)
+            if loose is not None and loose.role == "bridge" and replace is None:
+                raise ProvisionError(
+                    f"The board {shown_mac(mac)} is a bridge.",
+                    "To make a lamp's board of it: felinar flash --watch --replace --pole POLE.",
+                    code="given",
+                )
+            self._db.execute("DELETE FROM loose WHERE mac = ?", (mac,))
             if replace is not None:
                 wanted = self.find(replace)
                 if reason := unfit(wanted.entry):
@@ -391,8 +467,9 @@ class Ledger:
         self._note(record.address, record.entry.pole, mac, event, detail)
         return self._again(record.id)
 
-    def advance(self, address: int, mac: str, state: State) -> Record:
-        """An entry has come to its next state (key stored, written, proven, labelled); for its board only."""
+    def advance(self, address: int, mac: str, state: State, *, line: str | None = None) -> Record:
+        """An entry has come to its next state (key stored, written, proven, ready, labelled); for its board only. `line`: what
+        the board is being written to speak through."""
         mac = normal_mac(mac)
         with self._change(state):
             record = self._held(address, mac)
@@ -402,6 +479,8 @@ class Ledger:
                     f"Pole {record.entry.pole} is '{record.state}': '{state}' can't follow.", code="moved-on"
                 )
             self._set(record.id, state, state, mac)
+            if line is not None:
+                self._db.execute("UPDATE entry SET line = ? WHERE id = ?", (line, record.id))
             self._note(address, record.entry.pole, mac, state, "")
             return self._again(record.id)
 
@@ -456,7 +535,48 @@ class Ledger:
                     code="given",
                 )
             if wanted is None:
-                self._free(mine, f"its board became node {address}, without the plan")
+                became = f"node {address}, without the plan" if address else "a bridge"
+                self._free(mine, f"its board became {became}")
+
+    def loose(self) -> list[Loose]:
+        """The boards that were flashed without a pole, in the order of their addresses, bridges first."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT {_LOOSE_COLUMNS} FROM loose ORDER BY address, mac").fetchall()
+        return [_loose(row) for row in rows]
+
+    def loose_of(self, mac: str) -> Loose | None:
+        """One of these by its MAC."""
+        with self._lock:
+            where = f"SELECT {_LOOSE_COLUMNS} FROM loose WHERE mac = ?"
+            row = self._db.execute(where, (normal_mac(mac),)).fetchone()
+        return _loose(row) if row else None
+
+    def begin(
+        self, mac: str, role: str, line: str, board: str, *, address: int = 0, name: str = "", port: str = ""
+    ) -> None:
+        """A board without a pole is about to be written; until `step` says ready it counts as unfinished. Call `alone` before."""
+        mac = normal_mac(mac)
+        with self._change("begun"):
+            values = (mac, role, line, board, address, name, port, State.TAKEN, self._now())
+            sql = (
+                "INSERT OR REPLACE INTO loose (mac, role, line, board, address, name, port, state, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            )
+            self._db.execute(sql, values)
+            self._note(address, "", mac, "begun", f"{role} {line}".strip())
+
+    def step(self, mac: str, state: State, code: str = "", detail: str = "") -> None:
+        """A board without a pole has come to its next state: written, proven, ready, or failed with an entry of the catalogue."""
+        mac = normal_mac(mac)
+        with self._change(state):
+            found = self.loose_of(mac)
+            if found is None:
+                raise ProvisionError(
+                    f"The board {shown_mac(mac)} was given to a pole while it was being flashed.", code="moved-on"
+                )
+            sql = "UPDATE loose SET state = ?, code = ?, detail = ?, changed = ? WHERE mac = ?"
+            self._db.execute(sql, (state, code, detail, self._now(), mac))
+            self._note(found.address, "", mac, state, f"{code}: {detail}" if code else "")
 
     def revoke(self, address: int, why: str) -> Record | None:
         """The key of an address was revoked; None when the ledger does not know it."""
@@ -497,6 +617,7 @@ class Ledger:
                     new.append(pole)
                 id_ = self.find(pole).id
                 self._set(id_, record.state, record.reached, record.mac, record.code, record.detail)
+                self._db.execute("UPDATE entry SET line = ? WHERE id = ?", (record.line, id_))
                 self._note(record.address, pole, record.mac, "adopted", record.state)
         return new
 
@@ -542,13 +663,19 @@ def _with(entry: PlanEntry, address: int) -> PlanEntry:
     return msgspec.structs.replace(entry, address=address)
 
 
-_COLUMNS = "id, plan, address, state, reached, mac, code, detail, changed"
+_COLUMNS = "id, plan, address, state, reached, mac, code, detail, changed, line"
+_LOOSE_COLUMNS = "mac, role, line, board, address, name, port, state, code, detail, changed"
 
 
-def _record(row: tuple[int, str, int, str, str, str | None, str, str, float]) -> Record:
-    id_, plan, address, state, reached, mac, code, detail, changed = row
+def _loose(row: tuple[str, str, str, str, int, str, str, str, str, str, float]) -> Loose:
+    mac, role, line, board, address, name, port, state, code, detail, changed = row
+    return Loose(mac, role, line, board, address, name, port, State(state), code, detail, changed)
+
+
+def _record(row: tuple[int, str, int, str, str, str | None, str, str, float, str]) -> Record:
+    id_, plan, address, state, reached, mac, code, detail, changed, line = row
     entry = msgspec.json.decode(plan, type=PlanEntry)
-    return Record(id_, entry, address, State(state), State(reached), mac, code, detail, changed)
+    return Record(id_, entry, address, State(state), State(reached), mac, code, detail, changed, line)
 
 
 def _packed(entry: PlanEntry) -> str:

@@ -14,24 +14,25 @@ import msgspec
 from felinar.config import NODE_MAX, NODE_MIN
 from felinar.provision.errors import ProvisionError
 
-COLUMNS = ("pole", "name", "place", "latitude", "longitude", "group", "address", "lamp_w", "board")
+COLUMNS = ("pole", "name", "place", "latitude", "longitude", "group", "address", "lamp_w", "board", "line")
+LINES = ("wired", "radio")
 _NEEDED = ("pole", "name", "latitude", "longitude")
 _ALSO = {"lat": "latitude", "lon": "longitude", "lng": "longitude", "long": "longitude", "lamp w": "lamp_w"}
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _TOLD = 20  # faults that one error lists
 
 EXAMPLE = """\
-pole,name,place,latitude,longitude,group,address,lamp_w,board
-B-0041,Strada Unirii 1,Botoșani,47.74012,26.66591,centru,,60,lilygo_t3_s3
-B-0042,Strada Unirii 3,Botoșani,47.74031,26.66634,centru,,60,lilygo_t3_s3
-B-0117,"Piața Revoluției, colț",Botoșani,47.74388,26.66907,piata,117,90,
+pole,name,place,latitude,longitude,group,address,lamp_w,board,line
+B-0041,Strada Unirii 1,Botoșani,47.74012,26.66591,centru,,60,lilygo_t3_s3,radio
+B-0042,Strada Unirii 3,Botoșani,47.74031,26.66634,centru,,60,lilygo_t3_s3,radio
+B-0117,"Piața Revoluției, colț",Botoșani,47.74388,26.66907,piata,117,90,,
 """
 
 
 class PlanEntry(msgspec.Struct, frozen=True):
     """One pole. `latitude`, `longitude` in degrees north and east (WGS 84); `address` is given by the ledger where the
     plan leaves it open; `lamp_w` the lamp's power at full level, W; `board` an id of `boards/`, or empty: as on the
-    command line. `extra` has the columns that Felinar does not know, as they are."""
+    command line; `line` "wired" or "radio", or empty: as on the command line, else as its board file says. `extra` has the columns that Felinar does not know, as they are."""
 
     pole: str
     name: str
@@ -42,6 +43,7 @@ class PlanEntry(msgspec.Struct, frozen=True):
     address: int | None = None
     lamp_w: float | None = None
     board: str = ""
+    line: str = ""
     extra: dict[str, str] = {}
 
 
@@ -231,10 +233,13 @@ def _entry(
         near = difflib.get_close_matches(board, boards, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(boards))}."
         fault("board", f"there is no board '{board}'. {hint}")
+    line_ = row.get("line", "").lower()
+    if line_ and line_ not in LINES:
+        fault("line", f"'{line_}' is no line. Write wired or radio, or leave it empty.")
     if len(faults) > before or latitude is None or longitude is None:
         return None
     extra = {column: value for column, value in row.items() if column not in COLUMNS and value}
-    return PlanEntry(pole, name, latitude, longitude, place, group, address, lamp_w, board, extra)
+    return PlanEntry(pole, name, latitude, longitude, place, group, address, lamp_w, board, line_, extra)
 
 
 def _unique(entry: PlanEntry, line: int, first: dict[tuple[str, object], int], faults: list[str]) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from felinar.flash.progress import STAGES
 from felinar.provision.batch import Event, Summary
-from felinar.provision.ledger import ORDER, Record, State, shown_mac
+from felinar.provision.ledger import ORDER, Loose, Record, State, shown_mac
 
 
 class Screen(Protocol):
@@ -71,6 +71,7 @@ class Words:
         self._bell = bell and console.is_terminal
         self._wait = wait
         self._rows: dict[str, Event] = {}
+        self._said: dict[str, str] = {}
         self._done = self._failed = 0
         self._lock = threading.RLock()
         shown = console.is_terminal if live is None else live
@@ -86,23 +87,27 @@ class Words:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=not self._console.is_terminal)
 
     def event(self, event: Event) -> None:
         with self._lock:
             if event.event in ("plugged", "taken", "progress"):
-                before = self._rows.get(event.port)
                 self._rows[event.port] = event
-                stage = before is None or before.stage != event.stage or event.text
-                if not self._live and event.event != "plugged" and stage:
-                    self.say(f"{event.port} {_who(event)}".rstrip() + f": {_step(event)}")
+                if not self._live and event.event != "plugged":
+                    # Where nothing can be drawn over: a line when there is news, which a share of the bytes is not.
+                    line = f"{event.port} {_who(event)}".rstrip() + f": {_step(event, share=False)}"
+                    if self._said.get(event.port) != line:
+                        self._said[event.port] = line
+                        self.say(line)
                 return
             self._rows.pop(event.port, None)
+            self._said.pop(event.port, None)
             self._done += event.event == "done"
             self._failed += event.event == "failed"
         if event.event == "done":
             label = f"; label {event.label}" if event.label else ""
-            self._line("green", "DONE", f"{_who(event)} is node {event.address} ({event.seconds:.0f} s){label}")
+            by = f", {event.line}" if event.line else ""
+            self._line("green", "DONE", f"{_who(event)} is node {event.address}{by} ({event.seconds:.0f} s){label}")
         elif event.event == "failed":
             who = f"{_who(event)} at {event.port}" if event.pole else event.port
             self._line("red", "FAILED", f"{who}: {event.error} ({event.code})", event.action)
@@ -113,7 +118,8 @@ class Words:
 
     def _line(self, style: str, word: str, text: str, action: str = "") -> None:
         line = Text.assemble((f"{word:8} ", f"bold {style}"), text)
-        self._console.print(Group(line, Text(f"         {action}")) if action else line)
+        for each in (line, Text(f"         {action}")) if action else (line,):
+            self._console.print(each, soft_wrap=not self._console.is_terminal)
         if self._bell:
             self._console.bell()
 
@@ -144,13 +150,13 @@ def _who(event: Event) -> str:
     return f"{event.pole} {event.name}".strip()
 
 
-def _step(event: Event) -> str:
+def _step(event: Event, *, share: bool = True) -> str:
     if event.event == "plugged":
         return event.text or "plugged in"
     if event.event == "taken":
         return event.text or "has its place"
-    share = f" {100 * event.part // event.whole} %" if event.whole else ""
-    return f"{STAGES.get(event.stage, event.stage)}{share}" + (f" ({event.text})" if event.text else "")
+    part = f" {100 * event.part // event.whole} %" if event.whole and share else ""
+    return f"{STAGES.get(event.stage, event.stage)}{part}" + (f" ({event.text})" if event.text else "")
 
 
 def counts(records: Sequence[Record]) -> dict[str, int]:
@@ -163,21 +169,36 @@ def counts(records: Sequence[Record]) -> dict[str, int]:
 def status_table(records: Sequence[Record]) -> Table:
     """The ledger for people."""
     table = Table(box=None, header_style="bold")
-    for column in ("node", "pole", "name", "state", "board", ""):
+    for column in ("node", "pole", "name", "line", "state", "board", ""):
         table.add_column(column, no_wrap=column != "", overflow="fold")
     for record in records:
         why = f"{record.code}: {record.detail}" if record.code else record.detail
         if record.state is State.FAILED and not record.touched:
             why += " Nothing was written: the next board may have it."
         mac = shown_mac(record.mac) if record.mac else ""
-        table.add_row(str(record.address), record.entry.pole, record.entry.name, record.state, mac, why.strip())
+        line = record.line or record.entry.line
+        table.add_row(str(record.address), record.entry.pole, record.entry.name, line, record.state, mac, why.strip())
     return table
 
 
-def status_json(records: Sequence[Record]) -> list[dict[str, object]]:
-    """The ledger for programs."""
-    return [
+def loose_table(boards: Sequence[Loose]) -> Table:
+    """Boards without a pole, for people."""
+    table = Table(box=None, header_style="bold")
+    for column in ("role", "node", "name", "line", "state", "board", "port", ""):
+        table.add_column(column, no_wrap=column != "", overflow="fold")
+    for one in boards:
+        why = f"{one.code}: {one.detail}" if one.code else ""
+        node = str(one.address) if one.address else ""
+        table.add_row(one.role, node, one.name, one.line, one.state, shown_mac(one.mac), one.port, why)
+    return table
+
+
+def status_json(records: Sequence[Record], loose: Sequence[Loose] = ()) -> list[dict[str, object]]:
+    """The ledger for programs: poles, then boards without one (`plan` is null; a bridge's address, too)."""
+    poles: list[dict[str, object]] = [
         {
+            "role": "lamp",
+            "line": record.line or record.entry.line or None,
             "address": record.address,
             "state": record.state,
             "reached": record.reached,
@@ -189,3 +210,20 @@ def status_json(records: Sequence[Record]) -> list[dict[str, object]]:
         }
         for record in records
     ]
+    alone: list[dict[str, object]] = [
+        {
+            "role": one.role,
+            "line": one.line or None,
+            "address": one.address or None,
+            "name": one.name,
+            "port": one.port,
+            "state": one.state,
+            "mac": shown_mac(one.mac),
+            "code": one.code,
+            "detail": one.detail,
+            "changed": one.changed,
+            "plan": None,
+        }
+        for one in loose
+    ]
+    return poles + alone

@@ -1,5 +1,6 @@
 """The chip's prompt on the console's stand-in: friendly, paste and raw mode with raw paste, as MicroPython's own (its reference manual, "The MicroPython REPL")."""
 
+import gc
 import io
 import sys
 
@@ -26,12 +27,16 @@ def soft_reset(raw):
 
 
 def tell(e):
-    """A traceback without the lines of the stand-ins."""
-    text = io.StringIO()
-    sys.print_exception(e, text)
-    for line in text.getvalue().split("\n"):
-        if line and not any(line.startswith(h) for h in _HIDDEN):
-            simconsole.stdout.write(line + "\n")
+    """A traceback without the lines of the stand-ins. The real prompt needs no memory for it: here it is short where there is none."""
+    gc.collect()
+    try:
+        text = io.StringIO()
+        sys.print_exception(e, text)
+        for line in text.getvalue().split("\n"):
+            if line and not any(line.startswith(h) for h in _HIDDEN):
+                simconsole.stdout.write(line + "\n")
+    except MemoryError:
+        out.write(b"MemoryError: no room for a traceback\r\n")
 
 
 def run_file(name, space):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from felinar_sim.errors import SimulatorError
 
-HELP = "no-sync, no-download, dropout:BYTES[:SECONDS], wrong-chip, small-flash, bad-block:OFFSET"
+HELP = "no-sync, no-download, dropout:BYTES[:SECONDS], wrong-chip, small-flash, bad-block:OFFSET, dead-radio"
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Faults:
     """The flash chip is the smaller one of the family, 2 MB."""
     bad_blocks: tuple[int, ...] = ()
     """Offsets of blocks that do not keep what is written."""
+    dead_radio: bool = False
+    """The radio does not answer: a broken wire, or a module without supply."""
 
 
 def parse(faults: Iterable[str]) -> Faults:
@@ -35,7 +37,7 @@ def parse(faults: Iterable[str]) -> Faults:
     found = Faults()
     for text in faults:
         name, _, value = text.partition(":")
-        if name in ("no-sync", "no-download", "wrong-chip", "small-flash") and not value:
+        if name in ("no-sync", "no-download", "wrong-chip", "small-flash", "dead-radio") and not value:
             setattr(found, name.replace("-", "_"), True)
             continue
         value, _, seconds = value.partition(":")

@@ -55,6 +55,9 @@ def _fitted(
     for entry in description.get("fitted", ()):
         if entry.get("driver") in known:
             parts.append((entry, chips.build(entry, around, lamp=lamp, seed=seed)))
+    if description.get("radio"):
+        radio = chips.radio(description["radio"], description.get("pins", {}), seed=seed)
+        parts.append(({"driver": "radio", "bus": "radio"}, radio))
     return parts, lamp, world, position
 
 

@@ -187,7 +187,8 @@ class VirtualBoard:
     def repair(self) -> None:
         """Take all faults away but a wrong chip and a small flash, which only another board cures."""
         with self.clock.lock:
-            self._loader.deaf = self.faults.no_sync = self.faults.no_download = False
+            self._loader.deaf = self.faults.no_sync = self.faults.no_download = self.faults.dead_radio = False
+            self._radio_as_it_is()
             self.port.drop_after = self.faults.dropout = None
             self.port.plug()
             self.flash.bad.clear()
@@ -317,8 +318,15 @@ class VirtualBoard:
             self.folder, self.clock, self.flash, description=_object(files.get("board.json")), config=_object(files.get("config.json")),
             mac=self.mac, native=self._native, baud=CONSOLE_BAUD if self._real else _FAST_BAUD, seed=self._seed, heap=self._heap,
         )  # fmt: skip
+        self._radio_as_it_is()
         self.program.console.on_output.append(self.port.send)
         self.program.on_power.append(self._supply)
+
+    def _radio_as_it_is(self) -> None:
+        if self.program is not None:
+            for entry, part in self.program.parts:
+                if entry.get("driver") == "radio":
+                    part.gone = self.faults.dead_radio
 
     def _files(self, only: Iterable[str] | None = None) -> dict[str, bytes]:
         """Files of the LittleFS in the partition `vfs`, by path; none when there is no such file system."""
