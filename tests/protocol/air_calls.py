@@ -37,7 +37,24 @@ def _call(name: str, args: list) -> object:
         return [spent.take(hz, us, up) for hz, us, up in args[0]]
     if name == "after":  # two times of a bridge
         return modem.after(args[0], args[1])
+    if name == "follow":  # seconds that pass, [from s, to s, SF, bridge, dBm] of bridges with a beacon each 10 s
+        node = Access(5, bytes, {})
+        for t in range(args[0] + 1):
+            for begin, end, sf, bridge, rssi in args[1]:
+                if begin <= t < end and (t - begin) % 10 == 0 and sf == node.frame.sf:
+                    data = body(MAP, node.frame.first, 0, bytes(20))
+                    node.heard(bridge, t // 10 << 8, data, t * 1000 - 500, rssi, False)
+            node.step(t * 1000)
+        return [node.frame.sf, node.frame.bridge if node.timed else -1]
     frame = plan.Superframe(args[0], args[1])
+    if name == "crowd":  # SF, bridge, JOIN_ACCs for others
+        for k in range(1, 1000):
+            node = Access(5, lambda n, k=k: k.to_bytes(n, "big"), {}, (frame.sf,))
+            data = body(MAP, frame.first, 0, bytes(20))
+            node.heard(frame.bridge, 1 << 8, data, plan.INTERVAL + frame.first)
+            node.crowd = args[2]
+            if node.join(plan.INTERVAL + frame.first + frame.beacon_ms):
+                return k
     if name == "superframe":  # SF, bridge
         lengths = [frame.uplink, frame.slots, frame.limit, frame.slot_ms, frame.beacon_ms]
         lengths.extend((frame.phase, frame.first, frame.second, frame.begin, frame.end))

@@ -149,6 +149,29 @@ def clocks() -> list[dict[str, Any]]:
     return out
 
 
+def bridges() -> list[dict[str, Any]]:
+    out = []
+    for seconds in (0, 37, 38, 75, 76, 113, 114, 151, 152):
+        out.append(vector("nobody is there", "follow", seconds, []))
+    for about, seconds, heard in (
+        ("one that is there", 200, [[3, 300, 7, 5, -100]]),
+        ("one at another spreading factor", 60, [[3, 300, 9, 4, -100]]),
+        ("one at the last of them", 130, [[3, 300, 10, 11, -100]]),
+        ("one that falls silent, just not yet given up", 80, [[3, 50, 7, 2, -100]]),
+        ("one that falls silent, and is given up", 82, [[3, 50, 7, 2, -100]]),
+        ("one that falls silent, and another that is there", 82, [[3, 50, 7, 2, -100], [30, 300, 7, 3, -110]]),
+        ("the stronger of two others", 82, [[3, 50, 7, 2, -100], [32, 300, 7, 3, -110], [33, 300, 7, 4, -107]]),
+        ("another, but not lately", 82, [[3, 50, 7, 2, -100], [30, 56, 7, 3, -110]]),
+        ("another 6 dB stronger", 60, [[3, 300, 7, 1, -100], [8, 300, 7, 2, -94]]),
+        ("another 7 dB stronger", 60, [[3, 300, 7, 1, -100], [8, 300, 7, 2, -93]]),
+    ):
+        out.append(vector(about, "follow", seconds, heard))
+    for sf in FACTORS:
+        for others in (0, 1, 5, 11, 12, 60, 200):
+            out.append(vector("others join, too", "crowd", sf, 1, others))
+    return out
+
+
 def ledgers() -> list[dict[str, Any]]:
     rng = random.Random(869)
     out = [vector("sub-band of a channel", "sub-band", khz) for khz in (863_063, 868_000, 868_100, 868_500, 868_537, 869_525, 869_850)]  # fmt: skip
@@ -186,10 +209,12 @@ def ledgers() -> list[dict[str, Any]]:
 
 def text() -> str:
     header = {
-        "covers": "The air: airtimes, superframes, slots, contention, beacons, turns and what they are sealed for, a clock by beacons, ledgers, a bridge's time.",
+        "covers": "The air: airtimes, superframes, slots, contention, beacons, turns and what they are sealed for, a clock by beacons, bridges, crowds, ledgers, a bridge's time.",
         "how": "args of a call and its result, or the reason why it is refused; bytes are hex; docs/protocol.md explains",
     }
-    vectors = ",\n  ".join(json.dumps(one) for one in [*times(), *beacons(), *turns(), *clocks(), *ledgers()])
+    vectors = ",\n  ".join(
+        json.dumps(one) for one in [*times(), *beacons(), *turns(), *clocks(), *bridges(), *ledgers()]
+    )
     return json.dumps(header, indent=1)[:-2] + ',\n "vectors": [\n  ' + vectors + "\n ]\n}\n"
 
 

@@ -197,6 +197,44 @@ def offset(sf: int, bridge: int, beacons: list[Any], n: int) -> list[int] | None
     return [clock.expected(n), 3 + ((n - clock.newest[0]) * clock.drift + 99) // 100]
 
 
+# Whom a node follows, and when it joins
+
+
+def follow(seconds: int, bridges: list[list[int]]) -> list[int]:
+    """Nothing is ever verified, and nobody joins."""
+    order = [7, 9, 8, 10]
+    place, bridge, rssi, heard, began = 0, -1, 0, 0.0, 0.0
+    others: dict[int, tuple[float, int]] = {}
+    tries = 0
+    for t in range(seconds + 1):
+        for begin, end, sf, number, dbm in bridges:
+            if not (begin <= t < end and (t - begin) % 10 == 0 and sf == order[place]):
+                continue
+            at = t - 0.5
+            if number == bridge:
+                heard, rssi = at, dbm
+            elif bridge < 0 or (tries < 2 and dbm > rssi + 6):
+                bridge, rssi, heard, began = number, dbm, at, at
+            else:
+                others[number] = at, dbm
+        quiet = t - heard
+        if quiet < 38 and t - began < 65:
+            continue
+        fresh = {b: s for b, (at, s) in others.items() if t - at < 25 and b != bridge}
+        if quiet > 38 and fresh:
+            bridge = max(fresh, key=lambda b: fresh[b])
+            heard = began = others[bridge][0]
+            rssi, tries = 0, 1
+        elif quiet >= 38:
+            place, bridge, rssi, heard, began = (place + 1) % 4, -1, 0, t, t
+    return [order[place], bridge]
+
+
+def crowd(sf: int, bridge: int, others: int) -> int:
+    Times(sf, bridge)
+    return 1 + others * air(sf, 19) // 600
+
+
 # Ledgers
 
 
@@ -244,6 +282,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "turn": turn,
     "interval": interval,
     "offset": offset,
+    "follow": follow,
+    "crowd": crowd,
     "sub-band": sub_band,
     "ledger": ledger,
     "bridge ledger": bridge_ledger,
