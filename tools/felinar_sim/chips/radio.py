@@ -30,6 +30,10 @@ CS, RST, BUSY, IRQ = "radio_cs", "radio_rst", "radio_busy", "radio_irq"
 RXEN, POWER = "radio_rxen", "radio_power"
 
 
+MOST_SNR_DB = 12.0
+"""Both chips tell no more of a frame from next door, about; their data sheets give the registers alone (8 bits, quarters of a dB)."""
+
+
 class Tuning(NamedTuple):
     """What a radio is set to. `sync` is the SX127x's byte (0x12 private, 0x34 public); `hz` is what its synthesiser makes of
     the order, up to 61 Hz beside it."""
@@ -215,6 +219,7 @@ class LoraRadio(Chip):
         `crc_ok` False: what was received is not what was sent. `header_ok` False: not even its length is known. `crc` False: its
         header says that it has none.
         """
+        snr_db = min(snr_db, MOST_SNR_DB)
         t = self._tuning()
         symbol_us = (1 << t.sf) * 1e6 / t.bw
         start_us = end_us - self._own_airtime(len(data))
