@@ -6,7 +6,8 @@ from time import ticks_us
 import machine
 import micropython
 from drivers import DriverError, lora
-from felinar_air.modem import Modem
+from felinar_air.modem import LONGEST, Modem
+from felinar_wire import serial
 from micropython import const
 from node import board as boards
 from node.line import Line
@@ -18,13 +19,15 @@ _TEND_S = const(5)
 class HostLine(Line):
     """A line that carries what bridge and host say to each other, not a node's frames."""
 
+    def __init__(self, board, on_frame, on_text) -> None:
+        super().__init__(board, on_frame, on_text)
+        self._deframer = serial.Deframer(LONGEST)
+
     def _feed(self, data: bytes) -> None:
         for content in self._deframer.feed(data):
             self._on_frame(content)
 
     def send(self, data: bytes) -> None:
-        from felinar_wire import serial
-
         self._out.write(b"\0" + serial.encode(data))
 
 

@@ -8,6 +8,7 @@ from felinar_air.plan import airtime
 
 QUEUE = 8  # TX that wait for their time
 VERSION = (0, 1, 0)
+LONGEST = 300  # bytes in a serial frame: more than a TX or an RX with a frame of 255 takes
 
 _LEAD = 12000  # us before its time that a frame is handed to the radio
 _LATE = 3000  # us; the radio needs that long to be ready

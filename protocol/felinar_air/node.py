@@ -294,7 +294,7 @@ class Access:
         if now - self._alive < _SILENT and quiet < _QUIET:
             return False
         bridge, when, _ = self._other
-        if (quiet > _QUIET or self.tries > _STUBBORN) and now - when < _FRESH and bridge != frame.bridge:
+        if (quiet >= _QUIET or self.tries > _STUBBORN) and now - when < _FRESH and bridge != frame.bridge:
             self._follow(frame.sf, bridge, when)
             self.timed = True  # it is to be this one, whoever is heard first
             self._return()

@@ -98,7 +98,7 @@ class Group:
     the counter of its last verified frame (0 at first), `zones` the zone keys of addresses. Times are the host's, in
     ms, as a clock.Clock gives them. Events are (what, kind, address, counter, body), where what is
 
-    - "held": a beacon to come, good for nothing but trimming slot times within the guard;
+    - "held": a beacon to come, good for finding the bridge, not for times of a node in its slot;
     - "at once": a lamp "on" under a right zone tag, to be confirmed (lamps fail lit);
     - "verified": acts, and its acknowledgements count;
     - "take back": the "on" that came at once was not confirmed within 50 s of its interval's start. For an hour then

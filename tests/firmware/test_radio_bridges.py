@@ -113,6 +113,14 @@ def test_two_bridges_with_different_radios_hear_each_other(pair: tuple[RadioBenc
     assert [b.model.wrong for b in bridges] == [[], []]
 
 
+def test_the_longest_frame_goes_both_ways(pair: tuple[RadioBench, Bridge, Bridge]) -> None:
+    bench, sender, receiver = pair
+    sender.send(core.TX, 9, sender.ticks(bench.clock.now_us) + 300_000, 7, HZ, 14, bytes(range(255)))
+    bench.run(2)
+    assert [done[:2] for done in sender.told(core.TX_DONE)] == [[9, 0]]
+    assert receiver.told(core.RX)[-1][-1] == bytes(range(255))
+
+
 def test_a_bridge_whose_radio_went_away_starts_it_again(pair: tuple[RadioBench, Bridge, Bridge]) -> None:
     bench, *bridges = pair
     for bridge in bridges:

@@ -9,7 +9,7 @@ from itertools import groupby
 from felinar.air import orders
 from felinar_air import host, node, plan
 from felinar_air.plan import BANDS, CYCLE, Superframe, airtime
-from felinar_wire import core, frame, schema, tesla
+from felinar_wire import core, schema, tesla
 
 from felinar_docs import DocsError, constants, messages
 
@@ -168,7 +168,6 @@ def blocks() -> dict[str, Callable[[], str]]:
         "group_repeats": lambda: ", ".join(map(str, orders.GROUP_REPEATS)),
         "repeats": _repeats,
         "repeat_last": lambda: f"{orders.REPEATS[-1] // 1000} s",
-        "longest_tx": lambda: str(frame.LONGEST + 1 - 1 - len(core.encode(core.BRIDGE[core.TX], [0, 0, 7, 0, 0, b""]))),
         "lead_ms": of("modem._LEAD", 1000),
         "late_ms": of("modem._LATE", 1000),
         "overdue_ms": of("modem._OVERDUE", 1000),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from felinar_air.modem import LONGEST
 from felinar_air.plan import DOWNLINK
 from felinar_wire import WireError, core, serial
 
@@ -25,7 +26,6 @@ _OVERDUE_S = 3.0
 _ANSWER_S = 1.0
 _BOOT_S = 4.0
 """From a bridge's start until it surely reads its line."""
-_LONGEST = 300
 
 
 class Heard(NamedTuple):
@@ -122,7 +122,7 @@ class Modem:
         self.last_heard = now
         self._hear = sf, hz
         self._dbm = dbm
-        self._deframer = serial.Deframer(limit=_LONGEST)
+        self._deframer = serial.Deframer(limit=LONGEST)
         self._out = bytearray()
         self._room = 0
         self._queue = 0

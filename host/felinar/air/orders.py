@@ -7,7 +7,7 @@ from felinar.session import Order
 GAP = 90
 """ms behind the time of an answer: a repeat is handed over 60 ms before it goes out, and the answer must have come by then."""
 REPEATS = (GAP, GAP, GAP, GAP, GAP, GAP, 1000, 2000, 5000, 10_000, 30_000, 60_000)
-"""ms between a command's repeats: six at once, as one in three is lost with its answer, then rarer and rarer."""
+"""ms between a command's repeats: seven times at once, as one in three is lost with its answer, then rarer and rarer."""
 GROUP_REPEATS = (200, 400, 1500, 3000, 5000, 10_000, 10_000, 10_000)
 """Of a command to a group, which nobody answers: thrice within a second, then for whoever has missed these."""
 GROUP_MS = 60_000

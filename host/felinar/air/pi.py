@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from felinar_air.modem import Modem
+from felinar_air.modem import LONGEST, Modem
 from felinar_wire import serial
 
 from felinar.air.pi_pins import INSTALL, Pins
@@ -29,7 +29,6 @@ _SX127X = 2
 _TEND_MS = 5000
 _AGAIN_S = 1.0
 _TRIES = 3
-_LONGEST = 300
 _SWITCH_S = 0.001
 
 
@@ -44,7 +43,7 @@ class PiBridge:
         self.radio = radio
         self._pins = pins
         self._inbox: deque[bytes] = deque()
-        self._deframer = serial.Deframer(limit=_LONGEST)
+        self._deframer = serial.Deframer(limit=LONGEST)
         self._begin = pins.now_ns()
         self._tended = 0
         self._ended = False
