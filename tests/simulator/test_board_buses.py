@@ -182,4 +182,4 @@ def test_serial_chips(start: Start) -> None:
     bench = start(program, parts=[({"bus": "uart1"}, Talker(lambda now_us: Conditions()))])
     lines = bench.run(120)
     assert lines == ["0 None", "b'hello\\n'", "b'abc'", "256", "False", "the console has it"]
-    assert bench.board.uarts[1].dropped > 300
+    assert bench.board.uarts.ports[1].dropped > 300

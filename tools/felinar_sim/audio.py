@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable, Mapping
+
 from felinar_sim.chips.base import AudioSource
-from felinar_sim.link import Answer
+from felinar_sim.chips.microphone import Microphone
+from felinar_sim.clock import Clock
+from felinar_sim.link import DONE, Answer, Frame
 
 BLOCK = 256
 """Frames in a DMA block (MicroPython's ESP32 port)."""
@@ -64,3 +69,64 @@ class I2sPort:
             size = 2 if self._bits16 else 4
             mono = b"".join(mono[i : i + size] + bytes(size) for i in range(0, len(mono), size))
         return mono
+
+
+class I2sPorts:
+    """The ports of a board that run, by number, in `ports`; `sources` are its microphones, by the prefix of their pins."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        pins: Mapping[str, int],
+        later: Callable[[int, Callable[[], None]], object],
+        finish: Callable[[Answer], None],
+    ) -> None:
+        """`later(when, action)` is done unless the program ends before, `finish` gives the answer of a read that has waited."""
+        self.ports: dict[int, I2sPort] = {}
+        self.sources: dict[str, AudioSource] = {}
+        self._clock = clock
+        self._pins = pins
+        self._later = later
+        self._finish = finish
+
+    def setup(self, f: Frame, now: int) -> Answer:
+        """I2S_SETUP: arg = port | 16-bit << 4 | stereo << 5, a = sck | ws << 8 | sd << 16 | DMA blocks << 32, b = rate."""
+        source: AudioSource | None = None
+        for name, part in self.sources.items():
+            wanted = tuple(self._pins.get(f"{name}_{line}") for line in ("sck", "ws", "sd"))
+            if wanted == (f.a & 255, f.a >> 8 & 255, f.a >> 16 & 255):
+                source = part
+                if isinstance(part, Microphone):
+                    part.rate = f.b
+        self.ports[f.arg & 15] = I2sPort(
+            source, f.b, f.a >> 32, bits16=bool(f.arg & 16), stereo=bool(f.arg & 32), now_us=now
+        )
+        return DONE
+
+    def read(self, f: Frame, now: int) -> Answer | None:
+        """I2S_READ: arg = port | 128 (what is there; else the answer waits until the buffer is full), b = bytes."""
+        port = self.ports.get(f.arg & 15)
+        if port is None:
+            return Answer(errno.EIO)
+        if f.arg & 128:
+            return port.take(f.b, now)
+        return self._fill(port, f.b, b"", now)
+
+    def _fill(self, port: I2sPort, size: int, have: bytes, now: int) -> Answer | None:
+        have += port.take(size - len(have), now).data
+        missing = (size - len(have)) // port.bytes_per_frame
+        if missing == 0:
+            return Answer(0, have, 20)
+
+        def more() -> None:
+            answer = self._fill(port, size, have, self._clock.now_us)
+            if answer is not None:
+                self._finish(answer)
+
+        self._later(port.ready_us(min(missing, BLOCK)), more)
+        return None
+
+    def stop(self, f: Frame, now: int) -> Answer:
+        """I2S_STOP."""
+        self.ports.pop(f.arg & 15, None)
+        return DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import signal
 import subprocess
@@ -16,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from felinar_sim import process
-from felinar_sim.audio import I2sPort
+from felinar_sim.audio import I2sPorts
 from felinar_sim.buses import I2cBuses
 from felinar_sim.chips.base import AudioSource, Chip, I2cChip, PinListener, PulseSource, PwmListener, UartChip
-from felinar_sim.chips.microphone import Microphone
 from felinar_sim.clock import Clock, Timer, VirtualClock
 from felinar_sim.console import Console
 from felinar_sim.errors import SimulatorError
 from felinar_sim.flash import (
     BLOCK,
     DEFAULT_PARTITIONS,
-    ERASE_US,
     TABLE_AT,
     Flash,
     Fuse,
@@ -37,8 +34,10 @@ from felinar_sim.flash import (
 from felinar_sim.link import DONE, POSTS, Answer, Exit, Frame, Hung, Link, Op, Source
 from felinar_sim.pins import Pins
 from felinar_sim.spi import Hasty, SpiBuses, SpiPart
+from felinar_sim.storage import Storage
+from felinar_sim.timekeeping import Rtc, Watchdog
 from felinar_sim.trace import Log, Trace
-from felinar_sim.uarts import POLL_US, Uart
+from felinar_sim.uarts import POLL_US, Uarts
 
 # plain integers: these are looked at with every request
 _CONSOLE, _I2S, _UART, _IRQ = int(Source.CONSOLE), int(Source.I2S0), int(Source.UART1), int(Source.IRQ)
@@ -46,10 +45,7 @@ _IDLE = int(Source.IDLE)
 _LOWS = int(Source.LOW0), int(Source.LOW1)
 _UARTS = int(Source.UART1 | Source.UART2)
 _POLLED = int(Source.I2S0 | Source.I2S1) | _UARTS
-_NVS_NOT_FOUND = 4354  # 0x1102
-_NVS_INVALID_LENGTH = 4364  # 0x110c
 _REAL_PATIENCE_US = 500  # in real time, what takes less than this is answered at once
-_RTC_MEMORY = 2048
 _ASKED_MOST = 64
 _ALONE_MOST_US = (
     60_000_000  # virtual time that a board may pass without a word, so that one that hangs is told from one that waits
@@ -131,18 +127,20 @@ class Board:
         self.pins.on_irq = lambda: self._wake(_IRQ)
         self.i2c = I2cBuses(self.pins.numbers)
         self.spi = SpiBuses(self.pins)
-        self.uarts = {1: Uart(), 2: Uart()}
-        self._serial: dict[int, Uart] = {}  # of these those that the program has set up
-        self.i2s: dict[int, I2sPort] = {}
-        self.audio: dict[str, AudioSource] = {}
+        self.uarts = Uarts(self.pins.numbers)
+        self._serial = self.uarts.set_up
+        self.audio = I2sPorts(clock, self.pins.numbers, self._later, self._finish)
+        self.i2s = self.audio.ports
         self.levels: Callable[[int, int, float], Sequence[float] | NDArray[np.float64]] | None = None
         """What the level-injection driver reads: (first block's end µs, blocks, full-scale dB) → mean squares."""
         self.parts = list(parts)
         self.cycled: list[Chip] = []
         self.fuse = Fuse()
         size = int(description.get("flash_mb", 4)) << 20
-        self.flash = Flash(size, path=folder / "flash.bin" if keep else None, fuse=self.fuse, seed=f"{seed}/{name}")
-        self.nvs = Nvs(path=folder / "nvs.json" if keep else None, fuse=self.fuse)
+        self._storage = Storage(
+            Flash(size, path=folder / "flash.bin" if keep else None, fuse=self.fuse, seed=f"{seed}/{name}"),
+            Nvs(path=folder / "nvs.json" if keep else None, fuse=self.fuse),
+        )
         self.log = Log(folder / "board.log")
         self.trace = Trace()
         self.appended: list[Appended] = []
@@ -167,12 +165,9 @@ class Board:
         self._up_us = 0  # the program's uptime as far as it is known
         self._asked = 0  # requests in a row that took no time
         self._waiting: _Waiting | None = None
-        self._rtc_us = 0  # the real-time clock at uptime 0
-        self._rtc_memory = b""
+        self.rtc = Rtc()
         self._printed = ""
-        self._wdt_us = 0
-        self._wdt_due: int | None = None
-        self._wdt_timer: Timer | None = None
+        self._watchdog = Watchdog(clock, self._fed_us, self._bitten)
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._handlers = self._table()
         self._hasty: Hasty | None = None
@@ -194,7 +189,7 @@ class Board:
         if isinstance(part, I2cChip) or (bus.startswith("i2c") and hasattr(part, "address")):
             self.i2c.bus(bus or "i2c0").chips.append(part)
         if isinstance(part, UartChip):
-            self.uarts[int(bus.removeprefix("uart") or 1)].chip = part
+            self.uarts.ports[int(bus.removeprefix("uart") or 1)].chip = part
         if isinstance(part, SpiPart):
             self.spi.fit(bus or "radio", part)
             self.pins.pulled_up |= part.PULLED_UP
@@ -208,7 +203,7 @@ class Board:
                 self._watched = list(zip(_LOWS, seen, strict=False))
                 self._seen = frozenset(pin for _, pin in self._watched)
         if isinstance(part, AudioSource):
-            self.audio[bus or "i2s0"] = part
+            self.audio.sources[bus or "i2s0"] = part
         if isinstance(part, PinListener):
             self.pins.listeners.append(part)
         if isinstance(part, PwmListener):
@@ -224,6 +219,24 @@ class Board:
         raise KeyError(f"{self.name} has no {driver!r} fitted")
 
     # What the world does
+
+    @property
+    def flash(self) -> Flash:
+        """Its flash."""
+        return self._storage.flash
+
+    @flash.setter
+    def flash(self, flash: Flash) -> None:
+        self._storage.flash = flash
+
+    @property
+    def nvs(self) -> Nvs:
+        """Its key-value store."""
+        return self._storage.nvs
+
+    @nvs.setter
+    def nvs(self, nvs: Nvs) -> None:
+        self._storage.nvs = nvs
 
     @property
     def drift_ppm(self) -> float:
@@ -252,7 +265,7 @@ class Board:
     @property
     def rtc_s(self) -> float:
         """The chip's real-time clock: seconds since 2000-01-01."""
-        return (self._rtc_us + self._uptime(self.clock.now_us)) / 1_000_000
+        return (self.rtc.us + self._uptime(self.clock.now_us)) / 1_000_000
 
     def power_on(self) -> None:
         """The supply comes (back)."""
@@ -298,10 +311,10 @@ class Board:
         """
         with self.clock.lock:
             if self.powered:
-                memory = self._rtc_memory
+                memory = self.rtc.memory
                 self._stop_program()
                 self._power_on_state()
-                self._rtc_memory = memory
+                self.rtc.memory = memory
                 self._boot(Cause.POWER_ON)
 
     def reset(self, cause: Cause = Cause.HARD) -> None:
@@ -323,11 +336,7 @@ class Board:
     # Life of the program
 
     def _power_on_state(self) -> None:
-        self._rtc_us = self._rtc_restart()
-        self._rtc_memory = b""
-
-    def _rtc_restart(self) -> int:
-        return -self._ticks_start_us  # so that it reads 0, 2000-01-01, at the moment of the boot
+        self.rtc.power_on(self._ticks_start_us)
 
     def _boot(self, cause: Cause) -> None:
         now = self.clock.now_us
@@ -368,7 +377,7 @@ class Board:
         now = self.clock.now_us
         self._generation += 1
         self._waiting = None
-        self._wdt_look()  # a soft reset does not end the watchdog
+        self._watchdog.look()  # a soft reset does not end the watchdog
         if self._process is not None and self._link is not None:
             self._process.kill()
             self._process.wait()
@@ -384,11 +393,9 @@ class Board:
         self.i2c.release()
         self.spi.release()
         self.i2s.clear()
-        for uart in self.uarts.values():
-            uart.release()
-        self._serial.clear()
+        self.uarts.release()
         if not soft:
-            self._wdt_due, self._wdt_us = None, 0
+            self._watchdog.stop()
 
     def _ended(self) -> None:
         """The process ended by itself: on the chip, a panic."""
@@ -402,7 +409,20 @@ class Board:
 
     def _rtc_keep(self) -> None:
         """Carry the real-time clock over a reset, which starts the uptime anew."""
-        self._rtc_us += self._uptime(self.clock.now_us) - self._ticks_start_us
+        self.rtc.us += self._uptime(self.clock.now_us) - self._ticks_start_us
+
+    def _fed_us(self) -> int | None:
+        """When the program has fed its watchdog last."""
+        fed = self._link.fed_us() if self._link is not None else 0
+        return self._world(fed) if fed else None
+
+    def _bitten(self) -> None:
+        if not self.powered:
+            return
+        self.log.write(self.clock.now_us, "-- the watchdog bites")
+        self._rtc_keep()
+        self._stop_program()
+        self._boot(Cause.WATCHDOG)
 
     def _uptime(self, now_us: int) -> int:
         """The chip's uptime at a moment of the world."""
@@ -460,7 +480,7 @@ class Board:
     def _hung(self, error: Hung) -> None:
         """The program computes without end: the watchdog bites when its time has come; without one the chip would hang for ever."""
         self.log.write(self.clock.now_us, f"-- {error}")
-        if self._wdt_due is None:
+        if not self._watchdog.running:
             raise SimulatorError(
                 f"{self.name}: {error}, and no watchdog is set: the program computes for ever"
             ) from error
@@ -632,19 +652,18 @@ class Board:
             Op.COUNTER_SETUP: self.pins.counter_setup, Op.COUNTER_READ: self.pins.counter_read,
             Op.I2C_SETUP: self.i2c.setup, Op.I2C_WRITE: self.i2c.write, Op.I2C_READ: self.i2c.read,
             Op.SPI_SETUP: self.spi.setup, Op.SPI_TRANSFER: self.spi.transfer, Op.SPI_WRITE: self.spi.write,
-            Op.I2S_SETUP: self._i2s_setup, Op.I2S_READ: self._i2s_read, Op.I2S_STOP: self._i2s_stop,
-            Op.UART_SETUP: self._uart_setup, Op.UART_WRITE: lambda f, now: self.uarts[f.arg].write(f, now),
-            Op.UART_READ: self._uart_read, Op.WDT: self._wdt,
-            Op.RTC_SET: self._rtc_set, Op.RTC_READ: lambda f, now: Answer(0, self._rtc_memory), Op.RTC_WRITE: self._rtc_write,
-            Op.FLASH_READ: self._flash_read, Op.FLASH_WRITE: self._flash_write, Op.FLASH_ERASE: self._flash_erase,
-            Op.NVS_GET: self._nvs_get, Op.NVS_SET: self._nvs_set, Op.NVS_ERASE: self._nvs_erase,
+            Op.I2S_SETUP: self.audio.setup, Op.I2S_READ: self.audio.read, Op.I2S_STOP: self.audio.stop,
+            Op.UART_SETUP: self.uarts.setup, Op.UART_WRITE: self.uarts.write, Op.UART_READ: self.uarts.read,
+            Op.WDT: self._watchdog.start, Op.RTC_SET: self.rtc.set, Op.RTC_READ: self.rtc.read, Op.RTC_WRITE: self.rtc.write,
+            Op.FLASH_READ: self._storage.read, Op.FLASH_WRITE: self._storage.write, Op.FLASH_ERASE: self._storage.erase,
+            Op.NVS_GET: self._storage.get, Op.NVS_SET: self._storage.set, Op.NVS_ERASE: self._storage.forget,
         }  # fmt: skip
 
     def _hello(self, f: Frame, now: int) -> Answer:
         flags = (0 if self.clock.virtual else 1) | (2 if self.probe else 0)
         seed = random.Random(f"{self._seed}/{len(self.boots)}").getrandbits(31)
         data = (
-            bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self._rtc_us.to_bytes(8, "little", signed=True)
+            bytes([flags, self._cause]) + self.uid[:6].ljust(6, b"\0") + self.rtc.us.to_bytes(8, "little", signed=True)
         )
         data += seed.to_bytes(4, "little") + sum(1 << n for n in self._quiet).to_bytes(8, "little")
         return Answer(0, data + bytes(n for _, n in self._watched).ljust(2, b"\xff"))
@@ -702,122 +721,6 @@ class Board:
         each = f.arg or 1
         levels = np.asarray(self.levels(self._world(f.a), (f.b & 255) * each, (f.b >> 8) / 1000))
         return Answer(0, levels.reshape(-1, each).mean(axis=1).astype("<f4").tobytes())
-
-    def _i2s_setup(self, f: Frame, now: int) -> Answer:
-        """arg = port | 16-bit << 4 | stereo << 5, a = sck | ws << 8 | sd << 16 | DMA blocks << 32, b = rate."""
-        number, pins = f.arg & 15, self.pins.numbers
-        source: AudioSource | None = None
-        for name, part in self.audio.items():
-            wanted = tuple(pins.get(f"{name}_{line}") for line in ("sck", "ws", "sd"))
-            if wanted == (f.a & 255, f.a >> 8 & 255, f.a >> 16 & 255):
-                source = part
-                if isinstance(part, Microphone):
-                    part.rate = f.b
-        self.i2s[number] = I2sPort(
-            source, f.b, f.a >> 32, bits16=bool(f.arg & 16), stereo=bool(f.arg & 32), now_us=now
-        )  # fmt: skip
-        return DONE
-
-    def _i2s_read(self, f: Frame, now: int) -> Answer | None:
-        """arg = port | 128 (what is there; else the answer waits until the buffer is full), b = bytes."""
-        port = self.i2s.get(f.arg & 15)
-        if port is None:
-            return Answer(errno.EIO)
-        if f.arg & 128:
-            return port.take(f.b, now)
-        return self._i2s_fill(port, f.b, b"", now)
-
-    def _i2s_fill(self, port: I2sPort, size: int, have: bytes, now: int) -> Answer | None:
-        have += port.take(size - len(have), now).data
-        missing = (size - len(have)) // port.bytes_per_frame
-        if missing == 0:
-            return Answer(0, have, 20)
-
-        def more() -> None:
-            answer = self._i2s_fill(port, size, have, self.clock.now_us)
-            if answer is not None:
-                self._finish(answer)
-
-        self._later(port.ready_us(min(missing, 256)), more)
-        return None
-
-    def _i2s_stop(self, f: Frame, now: int) -> Answer:
-        self.i2s.pop(f.arg & 15, None)
-        return DONE
-
-    def _uart_setup(self, f: Frame, now: int) -> Answer:
-        pins = self.pins.numbers
-        self._serial[f.arg] = self.uarts[f.arg]
-        return self.uarts[f.arg].setup(f, now, pins.get(f"uart{f.arg}_tx"), pins.get(f"uart{f.arg}_rx"))
-
-    def _uart_read(self, f: Frame, now: int) -> Answer:
-        return self.uarts[f.arg].read(f, now)
-
-    def _wdt(self, f: Frame, now: int) -> Answer:
-        """WDT: start with timeout a µs."""
-        self._wdt_us = f.a
-        self._wdt_due = now + self._wdt_us
-        if self._wdt_timer is None:
-            self._wdt_timer = self.clock.at(self._wdt_due, self._wdt_check)
-        return DONE
-
-    def _wdt_look(self) -> None:
-        """See whether the program has fed the watchdog."""
-        fed = self._link.fed_us() if self._link is not None else 0
-        if fed and self._wdt_due is not None:
-            self._wdt_due = max(self._wdt_due, self._world(fed) + self._wdt_us)
-
-    def _wdt_check(self) -> None:
-        self._wdt_timer = None
-        self._wdt_look()
-        due = self._wdt_due
-        if due is None or not self.powered:
-            return
-        if due > self.clock.now_us:
-            self._wdt_timer = self.clock.at(due, self._wdt_check)
-            return
-        self.log.write(self.clock.now_us, "-- the watchdog bites")
-        self._rtc_keep()
-        self._stop_program()
-        self._boot(Cause.WATCHDOG)
-
-    def _rtc_set(self, f: Frame, now: int) -> Answer:
-        self._rtc_us = f.a
-        return DONE
-
-    def _rtc_write(self, f: Frame, now: int) -> Answer:
-        self._rtc_memory = f.data[:_RTC_MEMORY]
-        return DONE
-
-    def _flash_read(self, f: Frame, now: int) -> Answer:
-        return Answer(0, self.flash.read(f.a, f.b), Flash.read_us(f.b))
-
-    def _flash_write(self, f: Frame, now: int) -> Answer:
-        self.flash.program(f.a, f.data)
-        return Answer(0, b"", Flash.program_us(len(f.data)))
-
-    def _flash_erase(self, f: Frame, now: int) -> Answer:
-        self.flash.erase(f.a)
-        return Answer(0, b"", ERASE_US)
-
-    def _nvs_get(self, f: Frame, now: int) -> Answer:
-        """arg = kind (1 i32, 2 blob), b = room, data = namespace NUL key."""
-        namespace, _, key = f.data.decode().partition("\0")
-        value = self.nvs.get(namespace, key, f.arg)
-        if value is None:
-            return Answer(_NVS_NOT_FOUND, b"", 50)
-        if len(value) > f.b:
-            return Answer(_NVS_INVALID_LENGTH, b"", 50)
-        return Answer(0, value, 50)
-
-    def _nvs_set(self, f: Frame, now: int) -> Answer:
-        namespace, key, value = f.data.split(b"\0", 2)
-        self.nvs.set(namespace.decode(), key.decode(), f.arg, value)
-        return Answer(0, b"", 2 * Flash.program_us(32))
-
-    def _nvs_erase(self, f: Frame, now: int) -> Answer:
-        namespace, _, key = f.data.decode().partition("\0")
-        return Answer(0 if self.nvs.erase(namespace, key) else _NVS_NOT_FOUND, b"", Flash.program_us(32))
 
     def _write_table(self, partitions: Sequence[Mapping[str, Any]]) -> None:
         """What flashing a board leaves there."""

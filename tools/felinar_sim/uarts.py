@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from felinar_sim.chips.base import UartChip
 from felinar_sim.link import DONE, Answer, Frame
 
@@ -65,3 +67,31 @@ class Uart:
         if self._connected and self.chip is not None and self._baud == self.chip.BAUD:
             self.chip.feed(f.data, now + took)
         return Answer(0, b"", took)
+
+
+class Uarts:
+    """The ports by number; `set_up` are those that the program has set up, which alone need to be looked at."""
+
+    def __init__(self, pins: Mapping[str, int]) -> None:
+        self.ports = {1: Uart(), 2: Uart()}
+        self.set_up: dict[int, Uart] = {}
+        self._pins = pins
+
+    def setup(self, f: Frame, now: int) -> Answer:
+        """UART_SETUP, see `Uart.setup`."""
+        port = self.set_up[f.arg] = self.ports[f.arg]
+        return port.setup(f, now, self._pins.get(f"uart{f.arg}_tx"), self._pins.get(f"uart{f.arg}_rx"))
+
+    def read(self, f: Frame, now: int) -> Answer:
+        """UART_READ, see `Uart.read`."""
+        return self.ports[f.arg].read(f, now)
+
+    def write(self, f: Frame, now: int) -> Answer:
+        """UART_WRITE, see `Uart.write`."""
+        return self.ports[f.arg].write(f, now)
+
+    def release(self) -> None:
+        """A reset: all ports are closed."""
+        for port in self.ports.values():
+            port.release()
+        self.set_up.clear()
