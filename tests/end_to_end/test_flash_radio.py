@@ -21,7 +21,9 @@ from felinar.flash import radio
 from felinar.keys import Broadcast, Keyring
 from felinar.keys.place import open_keys
 from felinar.provision import command as many
-from felinar.provision.ledger import FILE, Ledger, State
+from felinar.provision.ledger import Ledger
+from felinar.provision.ledger_file import FILE
+from felinar.provision.records import State
 from felinar_air import plan
 from felinar_sim.vboard import VirtualBoard
 from felinar_wire import WireError, frame, schema

@@ -16,7 +16,9 @@ from felinar.flash.progress import Progress
 from felinar.flash.prove import Part, Proven
 from felinar.flash.writer import Written
 from felinar.keys.place import open_keys
-from felinar.provision.ledger import FILE, Ledger, Loose, State
+from felinar.provision.ledger import Ledger
+from felinar.provision.ledger_file import FILE
+from felinar.provision.records import Loose, State
 
 from tests.host.bench_of_boards import entries, mac
 from tests.host.flash_boards import firmware_file

@@ -13,7 +13,8 @@ from felinar.errors import FelinarError
 from felinar.keys import KeyStoreError, SessionState, carry, commands
 from felinar.keys.place import open_keys
 from felinar.provision import command as provision
-from felinar.provision.ledger import Ledger, State, shown_mac
+from felinar.provision.ledger import Ledger
+from felinar.provision.records import State, shown_mac
 from typer.testing import CliRunner, Result
 
 from tests.host.bench_of_boards import entries, mac

@@ -11,7 +11,8 @@ from felinar.keys import KeyStoreError, commands
 from felinar.keys.place import open_keys
 from felinar.keys.rekey import mark
 from felinar.keys.zones import Members, zone_of
-from felinar.provision.ledger import FILE, Ledger
+from felinar.provision.ledger import Ledger
+from felinar.provision.ledger_file import FILE
 from felinar.provision.plan import PlanEntry
 from typer.testing import CliRunner
 

@@ -19,9 +19,9 @@ from felinar.provision.batch import Batch, Event
 from felinar.provision.bench import EspBench, Work, node_config
 from felinar.provision.books import Books
 from felinar.provision.errors import ProvisionError
-from felinar.provision.ledger import State
 from felinar.provision.plan import PlanEntry
 from felinar.provision.presence import Presence
+from felinar.provision.records import State
 from PIL import Image
 from rich.console import Console
 

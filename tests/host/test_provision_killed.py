@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from felinar.provision import labels
 from felinar.provision.batch import Batch
-from felinar.provision.ledger import DONE, State
+from felinar.provision.records import DONE, State
 from PIL import Image
 
 from tests.host.bench_of_boards import Boards, books, entries, mac

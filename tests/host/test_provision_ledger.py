@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from felinar.provision.errors import ProvisionError
-from felinar.provision.ledger import Ledger, Record, State
+from felinar.provision.ledger import Ledger
 from felinar.provision.plan import PlanEntry
+from felinar.provision.records import Record, State
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test

@@ -103,12 +103,12 @@ def database(folder: Path) -> list[Finding]:
 
 def ledger(folder: Path) -> list[Finding]:
     """The ledger of what was flashed."""
-    from felinar.provision import ledger as ledgers
+    from felinar.provision.ledger_file import APPLICATION, FILE, VERSION
 
-    path = folder / ledgers.FILE
+    path = folder / FILE
     if not path.exists():
         return []
-    return [_sqlite("ledger", path, ledgers._APPLICATION, ledgers._VERSION)]
+    return [_sqlite("ledger", path, APPLICATION, VERSION)]
 
 
 def _sqlite(name: str, path: Path, application: int, newest: int) -> Finding:

@@ -30,10 +30,6 @@ class Chip(msgspec.Struct, frozen=True):
     locked: str = ""
     """What eFuses have locked; empty on a board that can be used."""
 
-    @property
-    def uid(self) -> bytes:
-        return bytes.fromhex(self.mac)
-
 
 def detect(port: Port) -> Chip:
     """Ask the chip who it is; it is reset twice. Raises FlashError."""

@@ -22,10 +22,12 @@ from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
 from felinar.flash.catalogue import FlashError, told
 from felinar.flash.progress import STAGES, Progress
-from felinar.flash.writer import SPEEDS
+from felinar.flash.writer import speeds_from
 from felinar.keys.interface import KeyStore, KeyStoreError
 from felinar.keys.place import keys_folder, open_keys
-from felinar.provision.ledger import FILE, Ledger, State
+from felinar.provision.ledger import Ledger
+from felinar.provision.ledger_file import FILE
+from felinar.provision.records import State
 
 if TYPE_CHECKING:
     from felinar.flash.chip import Chip
@@ -175,11 +177,6 @@ def _entry(ledger: Ledger, order: Order, port: str) -> Iterator[_Entry]:
         raise
 
 
-def _speeds(order: Order) -> tuple[int, ...]:
-    slower = tuple(speed for speed in SPEEDS if order.baud is None or speed < order.baud)
-    return (order.baud, *slower) if order.baud else slower
-
-
 def _bridge(settings: Config, order: Order, screen: _Screen) -> bridge.Report:
     board = images.board(order.board)
     images.with_radio(board, "be a bridge")
@@ -194,7 +191,7 @@ def _bridge(settings: Config, order: Order, screen: _Screen) -> bridge.Report:
 
             report = bridge.flash(
                 port, order.board, loaded, screen.step,
-                speeds=_speeds(order), on_chip=known, on_written=lambda: entry.step(State.WRITTEN),
+                speeds=speeds_from(order.baud), on_chip=known, on_written=lambda: entry.step(State.WRITTEN),
             )  # fmt: skip
             entry.step(State.READY)
     return report
@@ -226,7 +223,7 @@ def _flash(settings: Config, order: Order, screen: _Screen) -> steps.Report:
 
                 report = steps.provision(
                     port, order.board, {**config, "address": address}, keys, loaded, step,
-                    on_chip=known, on_proven=lambda _: entry.step(State.PROVEN), replace=order.replace, speeds=_speeds(order),
+                    on_chip=known, on_proven=lambda _: entry.step(State.PROVEN), replace=order.replace, speeds=speeds_from(order.baud),
                     test=order.test, lamp=order.lamp, line=line,
                 )  # fmt: skip
                 if report.failure is not None:

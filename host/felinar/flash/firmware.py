@@ -159,7 +159,7 @@ class Cache:
         if not path.exists():
             told(f"downloading {site}/{name}")
             data = _download(f"{site}/{name}")
-            self._keep(name, data)
+            self._write(path, data)
             digest = hashlib.sha256(data).hexdigest()
             if name not in known:
                 self._write(self._record, msgspec.json.format(msgspec.json.encode({**known, name: digest})))
@@ -211,9 +211,6 @@ class Cache:
             return {}
         except (OSError, msgspec.DecodeError) as error:
             raise FlashError("firmware-changed", f"{self._record} can't be read: {error}.") from error
-
-    def _keep(self, name: str, data: bytes) -> None:
-        self._write(self.folder / name, data)
 
     def _write(self, path: Path, data: bytes) -> None:
         fresh = path.with_name(f"{path.name}.{os.getpid()}")

@@ -71,15 +71,21 @@ def _file_of(board_id: str) -> Path:
     return Path(board_id) if board_id.endswith(".toml") else boards.find(ROOT / "boards", board_id)
 
 
+def board_ids() -> list[str]:
+    """The ids of the board files that Felinar has, sorted."""
+    from felinar_build.modules import ROOT
+
+    return sorted(path.parent.name for path in (ROOT / "boards").glob("*/board.toml"))
+
+
 def board(board_id: str) -> Board:
     """A board file by its id, or a file of one's own by its path (*.toml). Raises FlashError: board-unknown."""
     from felinar_build import board as boards
-    from felinar_build.modules import ROOT
 
     try:
         return boards.load(_file_of(board_id))
     except boards.BoardError as error:
-        known = ", ".join(sorted(path.parent.name for path in (ROOT / "boards").glob("*/board.toml")))
+        known = ", ".join(board_ids())
         if "there is no board" in str(error):
             raise FlashError(
                 "board-unknown", f"There is no board called '{board_id}'.", f"Known boards: {known}."

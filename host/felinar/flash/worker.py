@@ -3,7 +3,7 @@
 esptool is used as it comes, nothing in it is replaced: its scripting interface (`esptool.cmds`), a logger of ours set by
 `log.set_logger`, and a class of ours derived from its loader.
 
-It is asked on its standard input and answers on its standard output, in messages of four bytes of length and MessagePack:
+It is asked on its standard input and answers on its standard output (`felinar.flash.messages`):
 first of all it connects and answers `chip`; then `write` (segments) is answered by `part` as it goes on, `speed` when a
 slower one is tried, and `written`; `end` resets the board and ends the process. `failed` may come at any time and is the last word.
 """
@@ -17,36 +17,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
-import msgspec
 from esptool import cmds
 from esptool.logger import TemplateLogger, log
 from esptool.util import FatalError
 from serial import SerialException
 
-from felinar.flash import urls
+from felinar.flash import messages, urls
 
 ROM_BAUD = 115200
 _ATTEMPTS = 7  # of entering the boot loader: esptool's own number
 _LOOK_S = 0.25
 Told = Callable[..., None]
-
-
-def send(to: BinaryIO, message: dict[str, Any]) -> None:
-    """Write one message."""
-    data = msgspec.msgpack.encode(message)
-    to.write(len(data).to_bytes(4, "big") + data)
-    to.flush()
-
-
-def receive(source: BinaryIO) -> dict[str, Any] | None:
-    """Read one message; None at the end."""
-    head = source.read(4)
-    if len(head) < 4:
-        return None
-    message: dict[str, Any] = msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")))
-    return message
 
 
 class _Log(TemplateLogger):  # type: ignore[misc]
@@ -285,14 +268,14 @@ def main() -> int:
     os.dup2(2, 1)  # whatever prints, prints there
 
     def tell(event: str, **values: Any) -> None:
-        send(to, {"event": event, **values})
+        messages.send(to, {"event": event, **values})
 
     board = Loader(device, tell)
     try:
         board.connect()
         board.stub()
         tell("chip", **board.chip())
-        while (asked := receive(source)) is not None:
+        while (asked := messages.receive(source)) is not None:
             if asked["do"] == "write":
                 board.write([(at, data) for at, data in asked["segments"]], asked["speeds"])
             elif asked["do"] == "end":

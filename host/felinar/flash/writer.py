@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from felinar.flash import messages
 from felinar.flash.catalogue import CATALOGUE, FlashError
 from felinar.flash.chip import NAMES, Chip
 from felinar.flash.image import Image
@@ -26,6 +27,11 @@ SPEEDS = (921600, 460800, 115200)
 _CONNECT_S = 90.0
 _SILENT_S = 180.0  # erasing and checking 16 MB of a slow flash takes no longer
 _END_S = 10.0
+
+
+def speeds_from(fastest: int | None) -> tuple[int, ...]:
+    """The baud rates to try where a fastest one is asked for: it and the usual ones below; all usual ones for None."""
+    return SPEEDS if fastest is None else (fastest, *(speed for speed in SPEEDS if speed < fastest))
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -122,11 +128,9 @@ class Writer:
         self._words.close()
 
     def _ask(self, **message: Any) -> None:
-        data = msgspec.msgpack.encode(message)
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its last word says why
-            self._process.stdin.write(len(data).to_bytes(4, "big") + data)
-            self._process.stdin.flush()
+            messages.send(self._process.stdin, message)
 
     def _await(self, event: str, wait_s: float) -> dict[str, Any]:
         while True:
@@ -138,16 +142,13 @@ class Writer:
         end = time.monotonic() + wait_s
         assert self._process.stdout is not None
         source = self._process.stdout.fileno()
-        while len(self._ahead) < 4 or len(self._ahead) < 4 + int.from_bytes(self._ahead[:4], "big"):
+        while (told := messages.taken(self._ahead)) is None:
             if not select.select([source], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise FlashError("stuck", f"Nothing was heard of {self.port.device} for {wait_s:.0f} s.")
             data = os.read(source, 65536)
             if not data:
                 raise FlashError("internal", f"The flashing process ended: {self._last_words()}")
             self._ahead += data
-        size = 4 + int.from_bytes(self._ahead[:4], "big")
-        told: dict[str, Any] = msgspec.msgpack.decode(bytes(self._ahead[4:size]))
-        del self._ahead[:size]
         if told["event"] == "failed":
             code = told["code"] if told["code"] in CATALOGUE else "internal"
             raise FlashError(

@@ -17,7 +17,8 @@ from felinar.options import AsJson, ConfigFile, DataDir
 
 if TYPE_CHECKING:
     from felinar.keys.sqlite import SqliteKeyStore
-    from felinar.provision.ledger import Ledger, Record
+    from felinar.provision.ledger import Ledger
+    from felinar.provision.records import Record
 
 app = typer.Typer(
     help="Keys of nodes: list them, carry them between machines, renew and revoke them. No command shows a key.",
@@ -58,7 +59,8 @@ def _opened(
     """`look`: nothing is changed, so it may be beside whoever works."""
     from felinar.keys.place import keys_folder, open_keys
     from felinar.provision.books import Books
-    from felinar.provision.ledger import FILE, Ledger
+    from felinar.provision.ledger import Ledger
+    from felinar.provision.ledger_file import FILE
 
     settings = configuration.load(config, data_dir=data_dir)
     folder = settings.directory
@@ -271,7 +273,7 @@ def import_(
     import msgspec
 
     from felinar.keys import carry
-    from felinar.provision.ledger import Record
+    from felinar.provision.records import Record
 
     content = carry.read(file)
     with _opened(config, data_dir, create=True) as books:
@@ -391,7 +393,7 @@ def revoke(
 
 def _board(holder: str | None) -> str | None:
     """A board as people write it: its MAC; how else a key travels as it is."""
-    from felinar.provision.ledger import shown_mac
+    from felinar.provision.records import shown_mac
 
     return shown_mac(holder) if holder and len(holder) == 12 else holder
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from felinar.keys.interface import KeyStore
 
 if TYPE_CHECKING:
-    from felinar.provision.ledger import Record
+    from felinar.provision.records import Record
 
 LEDGER = "flash.db"
-"""Name of the ledger in the data directory (`felinar.provision.ledger.FILE`)."""
+"""Name of the ledger in the data directory (`felinar.provision.ledger_file.FILE`)."""
 LAST = 0xFEFF
 """The highest group address; those above are bridges' (docs/protocol.md)."""
 

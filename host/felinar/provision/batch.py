@@ -19,8 +19,8 @@ from felinar.provision import labels
 from felinar.provision.bench import Bench, Job
 from felinar.provision.books import Books
 from felinar.provision.errors import ProvisionError
-from felinar.provision.ledger import Record, State, shown_mac
 from felinar.provision.presence import Presence
+from felinar.provision.records import Record, State, shown_mac
 
 _LOOK_S = 0.25
 

@@ -10,12 +10,12 @@ import os
 import threading
 from collections.abc import Callable, Collection
 
+from felinar.flash.image import KEY_BYTES
 from felinar.keys.interface import KeyStore
 from felinar.keys.rekey import HOLDER as AIR
-from felinar.provision.ledger import Ledger, Merged, Record, State, Taken, normal_mac
+from felinar.provision.ledger import Ledger
 from felinar.provision.plan import PlanEntry
-
-KEY_BYTES = 16
+from felinar.provision.records import Merged, Record, State, Taken, normal_mac
 
 
 class Books:

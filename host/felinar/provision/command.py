@@ -16,7 +16,8 @@ from rich.console import Console
 from felinar.cities import city
 from felinar.config import Config
 from felinar.errors import ConfigError
-from felinar.flash.writer import SPEEDS
+from felinar.flash import image as images
+from felinar.flash.writer import speeds_from
 from felinar.keys.place import keys_folder, open_keys
 from felinar.provision import labels, screen
 from felinar.provision import plan as plans
@@ -24,7 +25,9 @@ from felinar.provision.batch import Batch, label_of
 from felinar.provision.bench import Bench, EspBench
 from felinar.provision.books import Books
 from felinar.provision.errors import ProvisionError
-from felinar.provision.ledger import DONE, FILE, Ledger, Merged, Record, State
+from felinar.provision.ledger import Ledger
+from felinar.provision.ledger_file import FILE
+from felinar.provision.records import DONE, Merged, Record, State
 
 LABELS = "labels"
 
@@ -78,7 +81,7 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
         raise ConfigError("--replace takes an identity from the board that has it.", "Say whose: --pole POLE.")
     entries = None
     if order.plan is not None:
-        entries = plans.load(order.plan, encoding=order.encoding, boards=_board_ids())
+        entries = plans.load(order.plan, encoding=order.encoding, boards=images.board_ids())
     bench = bench or EspBench(
         named=order.ports,
         board=order.board,
@@ -88,7 +91,7 @@ def batch(settings: Config, order: Order, *, bench: Bench | None = None, stop: t
         test=order.test,
         lamp=order.lamp,
         line=order.line,
-        speeds=SPEEDS if order.baud is None else (order.baud, *(speed for speed in SPEEDS if speed < order.baud)),
+        speeds=speeds_from(order.baud),
     )
     with opened(settings, create=True) as books:
         merged = books.merge(entries) if entries is not None else None
@@ -141,12 +144,6 @@ def _tell(merged: Merged, say: Callable[[str], None]) -> None:
     if merged.differ:
         shown = ", ".join(merged.differ[:8]) + (" …" if len(merged.differ) > 8 else "")
         say(f"On boards already, and other in the plan now: {shown}. --replace --pole POLE writes one anew.")
-
-
-def _board_ids() -> list[str]:
-    from felinar_build.modules import ROOT
-
-    return sorted(path.parent.name for path in (ROOT / "boards").glob("*/board.toml"))
 
 
 def _node_config(path: Path | None) -> dict[str, Any]:

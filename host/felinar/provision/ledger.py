@@ -10,311 +10,21 @@ one that was not.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
 from felinar.config import NODE_MAX, NODE_MIN
 from felinar.provision.errors import ProvisionError
+from felinar.provision.ledger_rows import Rows
 from felinar.provision.plan import PlanEntry
-
-FILE = "flash.db"
-_APPLICATION = 0x46656C46  # "FelF"
-_VERSION = 2
-_LOOSE = """
-CREATE TABLE loose (
-    mac TEXT PRIMARY KEY,
-    role TEXT NOT NULL,
-    line TEXT NOT NULL,
-    board TEXT NOT NULL,
-    address INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    port TEXT NOT NULL,
-    state TEXT NOT NULL,
-    code TEXT NOT NULL DEFAULT '',
-    detail TEXT NOT NULL DEFAULT '',
-    changed REAL NOT NULL
-)"""
-# Of version 1 a proven board was done; one that failed later stays as it was.
-_NEWER = f"""
-ALTER TABLE entry ADD COLUMN line TEXT NOT NULL DEFAULT '';
-UPDATE entry SET state = 'ready' WHERE state = 'proven';
-UPDATE entry SET reached = 'ready' WHERE reached = 'proven' AND state = 'ready';
-{_LOOSE}"""
-_SCHEMA = (
-    """
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY,
-    pole TEXT NOT NULL UNIQUE COLLATE NOCASE,
-    address INTEGER NOT NULL UNIQUE CHECK (address BETWEEN 1 AND 65534),
-    plan TEXT NOT NULL,
-    state TEXT NOT NULL,
-    reached TEXT NOT NULL,
-    mac TEXT UNIQUE,
-    code TEXT NOT NULL DEFAULT '',
-    detail TEXT NOT NULL DEFAULT '',
-    changed REAL NOT NULL,
-    line TEXT NOT NULL DEFAULT '',
-    CHECK ((state = 'waiting') = (mac IS NULL))
-);
-CREATE TABLE history (
-    id INTEGER PRIMARY KEY,
-    time REAL NOT NULL,
-    address INTEGER NOT NULL,
-    pole TEXT NOT NULL,
-    mac TEXT,
-    event TEXT NOT NULL,
-    detail TEXT NOT NULL
-);
-CREATE INDEX history_address ON history (address, id);
-"""
-    + _LOOSE
-)
+from felinar.provision.records import DONE, ORDER, Merged, Record, State, Taken, normal_mac, shown_mac
 
 
-class State(StrEnum):
-    """How far an entry is."""
+class Ledger(Rows):
+    """See the module. Opened, asked and closed as `LedgerFile` and `Rows` say; here are the steps, each a change of its own."""
 
-    WAITING = "waiting"
-    TAKEN = "taken"
-    KEY_STORED = "key stored"
-    WRITTEN = "written"
-    PROVEN = "proven"
-    READY = "ready"
-    LABELLED = "labelled"
-    FAILED = "failed"
-    REVOKED = "revoked"
-
-
-ORDER = (
-    State.WAITING,
-    State.TAKEN,
-    State.KEY_STORED,
-    State.WRITTEN,
-    State.PROVEN,
-    State.READY,
-    State.LABELLED,
-)
-DONE = (State.READY, State.LABELLED)
-
-
-class Record(msgspec.Struct, frozen=True):
-    """An entry of the ledger. `reached` is the furthest state of the present attempt (it differs from `state` after a
-    failure); `code` and `detail` tell of the newest failure; `changed` in Unix seconds; `line` ("wired", "radio") is what its
-    board was written to speak through."""
-
-    id: int
-    entry: PlanEntry
-    address: int
-    state: State
-    reached: State
-    mac: str | None
-    code: str
-    detail: str
-    changed: float
-    line: str = ""
-
-    @property
-    def touched(self) -> bool:
-        """Whether the identity may be on its board."""
-        return self.reached in ORDER[2:]
-
-    @property
-    def keyed(self) -> bool:
-        """Whether its board has proved its key."""
-        return self.reached in ORDER[4:]
-
-
-class Loose(msgspec.Struct, frozen=True):
-    """A board that was flashed without a pole. `role` is "lamp" or "bridge", `line` of a lamp "wired" or "radio"; `address` and `name` of
-    a bridge are 0 and empty. `state` is taken, written, proven, ready or failed; only ready is finished."""
-
-    mac: str
-    role: str
-    line: str
-    board: str
-    address: int
-    name: str
-    port: str
-    state: State
-    code: str
-    detail: str
-    changed: float
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What a board got: `fresh` false when it goes on with what it had; `done` when nothing is left to do."""
-
-    record: Record
-    fresh: bool
-    done: bool
-
-
-class Merged(msgspec.Struct, frozen=True):
-    """What a plan changed: poles added, changed while they waited, and such that differ but are on a board already."""
-
-    added: list[str]
-    changed: list[str]
-    differ: list[str]
-    same: int
-
-
-class Past(msgspec.Struct, frozen=True):
-    """A line of an address's history; `time` in Unix seconds."""
-
-    time: float
-    address: int
-    pole: str
-    mac: str | None
-    event: str
-    detail: str
-
-
-class Ledger:
-    """See the module. Every change is durable on return; calls from several threads come one after the other.
-
-    `before_commit(event)` and `after_commit(event)` are for tests: they are called around each change's commit.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        now: Callable[[], float] = time.time,
-        before_commit: Callable[[str], None] = lambda event: None,
-        after_commit: Callable[[str], None] = lambda event: None,
-    ) -> None:
-        self._path = path
-        self._now = now
-        self._before = before_commit
-        self._after = after_commit
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = not path.exists() or path.stat().st_size == 0
-            self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise ProvisionError(f"The ledger {path} can't be opened: {error}.", code="ledger") from error
-        try:
-            self._open(fresh)
-        except sqlite3.Error as error:
-            self._db.close()
-            raise ProvisionError(
-                f"{path} is not a sound ledger: {error}.",
-                "Put it back from a backup; without it Felinar can't know which board has which identity.",
-                code="ledger",
-            ) from error
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _open(self, fresh: bool) -> None:
-        db = self._db
-        # A process may have been killed before its first commit: then the file is there and has no tables.
-        empty = fresh or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if not empty and db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise ProvisionError(f"{self._path} is not a ledger.", "Name another data directory.", code="ledger")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
-            raise ProvisionError(
-                f"{self._path} was written by a newer Felinar (version {version}).", "Update this one.", code="ledger"
-            )
-        verdict = db.execute("PRAGMA quick_check").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        columns = "PRAGMA table_info(entry)"
-        if empty:
-            with self._change("opened"):
-                # Another process may have been first.
-                if not db.execute(columns).fetchall():
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA application_id={_APPLICATION}")
-                    db.execute(f"PRAGMA user_version={_VERSION}")
-        elif version < _VERSION:
-            with self._change("updated"):
-                if db.execute("PRAGMA user_version").fetchone()[0] < _VERSION:  # another process may have been first
-                    for statement in _NEWER.split(";"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA user_version={_VERSION}")
-
-    @contextmanager
-    def _change(self, event: str) -> Iterator[None]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                    self._before(event)
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise ProvisionError(
-                    f"The ledger {self._path} can't be written: {error}.", "Is the disk full?", code="ledger"
-                ) from error
-            self._after(event)
-
-    def close(self) -> None:
-        """Release the file."""
-        with self._lock:
-            self._db.close()
-
-    # What there is
-
-    def records(self, poles: Collection[str] | None = None) -> list[Record]:
-        """All entries in the order of their plans, or those of some poles."""
-        with self._lock:
-            rows = self._db.execute(f"SELECT {_COLUMNS} FROM entry ORDER BY id").fetchall()
-        found = [_record(row) for row in rows]
-        if poles is None:
-            return found
-        wanted = {pole.casefold() for pole in poles}
-        return [record for record in found if record.entry.pole.casefold() in wanted]
-
-    def find(self, pole: str) -> Record:
-        """The entry of a pole; ProvisionError when there is none."""
-        record = self._one("pole = ?", pole)
-        if record is None:
-            raise ProvisionError(
-                f"The ledger has no pole '{pole}'.",
-                "`felinar flash --status` lists them; a plan brings new ones.",
-                code="pole",
-                asked_wrongly=True,
-            )
-        return record
-
-    def of_address(self, address: int) -> Record | None:
-        """The entry that has an address."""
-        return self._one("address = ?", address)
-
-    def of_mac(self, mac: str) -> Record | None:
-        """The entry that belongs to a board."""
-        return self._one("mac = ?", normal_mac(mac))
-
-    def history(self, address: int | None = None) -> list[Past]:
-        """What was done, oldest first, with one address or with all."""
-        where, values = ("", ()) if address is None else (" WHERE address = ?", (address,))
-        sql = f"SELECT time, address, pole, mac, event, detail FROM history{where} ORDER BY id"
-        with self._lock:
-            return [Past(*row) for row in self._db.execute(sql, values)]
-
-    def _one(self, where: str, value: object) -> Record | None:
-        with self._lock:
-            row = self._db.execute(f"SELECT {_COLUMNS} FROM entry WHERE {where}", (value,)).fetchone()
-        return _record(row) if row else None
-
-    # Plans
+    # Entries that come in
 
     def merge(self, entries: Iterable[PlanEntry], *, used: Collection[int] = ()) -> Merged:
         """Take a plan over, all or nothing. Poles that it does not name stay as they are.
@@ -327,7 +37,7 @@ class Ledger:
         same = 0
         with self._change("plan"):
             known = {record.entry.pole.casefold(): record for record in self.records()}
-            spent = {row[0] for row in self._db.execute("SELECT DISTINCT address FROM history")} | set(used)
+            spent = self._spent() | set(used)
             holders = {record.address: record.entry.pole for record in known.values()}
             holders |= {e.address: e.pole for e in entries if e.address is not None and e.address not in holders}
             free = (a for a in range(NODE_MIN, NODE_MAX + 1) if a not in spent and a not in holders)
@@ -346,9 +56,7 @@ class Ledger:
                     merged.differ.append(entry.pole)
                 else:
                     address = entry.address or old.address
-                    sql = "UPDATE entry SET plan = ?, address = ?, changed = ? WHERE id = ?"
-                    self._db.execute(sql, (_packed(entry), address, self._now(), old.id))
-                    self._note(address, entry.pole, None, "changed", "by a plan")
+                    self._replan(old.id, entry, address)
                     merged.changed.append(entry.pole)
         return msgspec.structs.replace(merged, same=same)
 
@@ -369,12 +77,37 @@ class Ledger:
             asked_wrongly=True,
         )
 
-    def _insert(self, entry: PlanEntry, address: int) -> None:
-        self._db.execute(
-            "INSERT INTO entry (pole, address, plan, state, reached, changed) VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.pole, address, _packed(entry), State.WAITING, State.WAITING, self._now()),
-        )
-        self._note(address, entry.pole, None, "added", "")
+    def adopt(self, records: Iterable[Record]) -> list[str]:
+        """Take over entries of another machine's ledger; those that this one has the same way stay as they are.
+
+        All or nothing. Returns the poles that are new here. Raises ProvisionError when a pole, an address or a board
+        is another's here.
+        """
+        new = []
+        with self._change("adopted"):
+            for record in records:
+                pole = record.entry.pole
+                known = [self._one("pole = ?", pole), self.of_address(record.address)]
+                known.append(self.of_mac(record.mac) if record.mac else known[0])
+                ids = {each.id for each in known if each is not None}
+                same = len(ids) == 1 and None not in known
+                if same and record.mac == known[0].mac:  # type: ignore[union-attr]
+                    continue
+                waits = known[0] is not None and known[0].mac is None
+                if ids and not (waits and ids == {known[0].id} and known[0].address == record.address):  # type: ignore[union-attr]
+                    raise ProvisionError(
+                        f"Pole {pole} (node {record.address}) is not the same in this ledger.",
+                        "Look at both with `felinar flash --status`, and free or revoke the wrong one.",
+                        code="given",
+                    )
+                if not ids:
+                    self._insert(record.entry, record.address)
+                    new.append(pole)
+                id_ = self.find(pole).id
+                self._set(id_, record.state, record.reached, record.mac, record.code, record.detail)
+                self._set_line(id_, record.line)
+                self._note(record.address, pole, record.mac, "adopted", record.state)
+        return new
 
     # A board's way
 
@@ -405,7 +138,7 @@ class Ledger:
                     "To make a lamp's board of it: felinar flash --watch --replace --pole POLE.",
                     code="given",
                 )
-            self._db.execute("DELETE FROM loose WHERE mac = ?", (mac,))
+            self._delete_loose(mac)
             if replace is not None:
                 wanted = self.find(replace)
                 if reason := unfit(wanted.entry):
@@ -480,7 +213,7 @@ class Ledger:
                 )
             self._set(record.id, state, state, mac)
             if line is not None:
-                self._db.execute("UPDATE entry SET line = ? WHERE id = ?", (line, record.id))
+                self._set_line(record.id, line)
             self._note(address, record.entry.pole, mac, state, "")
             return self._again(record.id)
 
@@ -514,6 +247,35 @@ class Ledger:
             self._free(record, "on request")
             return self._again(record.id)
 
+    def revoke(self, address: int, why: str) -> Record | None:
+        """The key of an address was revoked; None when the ledger does not know it."""
+        with self._change("revoked"):
+            record = self.of_address(address)
+            if record is None:
+                return None
+            if record.mac is not None:
+                self._set(record.id, State.REVOKED, record.reached, record.mac, "", why)
+            self._note(address, record.entry.pole, record.mac, "revoked", why)
+            return self._again(record.id)
+
+    def note(self, address: int, event: str, detail: str = "") -> None:
+        """Put something about an address into its history."""
+        with self._change(event):
+            record = self.of_address(address)
+            self._note(address, record.entry.pole if record else "", record.mac if record else None, event, detail)
+
+    def _held(self, address: int, mac: str) -> Record:
+        record = self.of_address(address)
+        if record is None or record.mac != mac:
+            whose = "nobody's" if record is None or record.mac is None else f"{shown_mac(record.mac)}'s"
+            raise ProvisionError(
+                f"The address {address} is {whose}, not {shown_mac(mac)}'s: it was freed or replaced meanwhile.",
+                code="moved-on",
+            )
+        return record
+
+    # Boards without a pole
+
     def alone(self, mac: str, address: int, *, replace: bool = False) -> None:
         """A board is flashed without the plan: refused where it or the address belongs to a pole, but with `replace`, which
         takes the board's pole from it. Raises ProvisionError: "given"."""
@@ -538,31 +300,13 @@ class Ledger:
                 became = f"node {address}, without the plan" if address else "a bridge"
                 self._free(mine, f"its board became {became}")
 
-    def loose(self) -> list[Loose]:
-        """The boards that were flashed without a pole, in the order of their addresses, bridges first."""
-        with self._lock:
-            rows = self._db.execute(f"SELECT {_LOOSE_COLUMNS} FROM loose ORDER BY address, mac").fetchall()
-        return [_loose(row) for row in rows]
-
-    def loose_of(self, mac: str) -> Loose | None:
-        """One of these by its MAC."""
-        with self._lock:
-            where = f"SELECT {_LOOSE_COLUMNS} FROM loose WHERE mac = ?"
-            row = self._db.execute(where, (normal_mac(mac),)).fetchone()
-        return _loose(row) if row else None
-
     def begin(
         self, mac: str, role: str, line: str, board: str, *, address: int = 0, name: str = "", port: str = ""
     ) -> None:
         """A board without a pole is about to be written; until `step` says ready it counts as unfinished. Call `alone` before."""
         mac = normal_mac(mac)
         with self._change("begun"):
-            values = (mac, role, line, board, address, name, port, State.TAKEN, self._now())
-            sql = (
-                "INSERT OR REPLACE INTO loose (mac, role, line, board, address, name, port, state, changed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            )
-            self._db.execute(sql, values)
+            self._insert_loose(mac, role, line, board, address, name, port)
             self._note(address, "", mac, "begun", f"{role} {line}".strip())
 
     def step(self, mac: str, state: State, code: str = "", detail: str = "") -> None:
@@ -574,122 +318,9 @@ class Ledger:
                 raise ProvisionError(
                     f"The board {shown_mac(mac)} was given to a pole while it was being flashed.", code="moved-on"
                 )
-            sql = "UPDATE loose SET state = ?, code = ?, detail = ?, changed = ? WHERE mac = ?"
-            self._db.execute(sql, (state, code, detail, self._now(), mac))
+            self._set_loose(mac, state, code, detail)
             self._note(found.address, "", mac, state, f"{code}: {detail}" if code else "")
-
-    def revoke(self, address: int, why: str) -> Record | None:
-        """The key of an address was revoked; None when the ledger does not know it."""
-        with self._change("revoked"):
-            record = self.of_address(address)
-            if record is None:
-                return None
-            if record.mac is not None:
-                self._set(record.id, State.REVOKED, record.reached, record.mac, "", why)
-            self._note(address, record.entry.pole, record.mac, "revoked", why)
-            return self._again(record.id)
-
-    def adopt(self, records: Iterable[Record]) -> list[str]:
-        """Take over entries of another machine's ledger; those that this one has the same way stay as they are.
-
-        All or nothing. Returns the poles that are new here. Raises ProvisionError when a pole, an address or a board
-        is another's here.
-        """
-        new = []
-        with self._change("adopted"):
-            for record in records:
-                pole = record.entry.pole
-                known = [self._one("pole = ?", pole), self.of_address(record.address)]
-                known.append(self.of_mac(record.mac) if record.mac else known[0])
-                ids = {each.id for each in known if each is not None}
-                same = len(ids) == 1 and None not in known
-                if same and record.mac == known[0].mac:  # type: ignore[union-attr]
-                    continue
-                waits = known[0] is not None and known[0].mac is None
-                if ids and not (waits and ids == {known[0].id} and known[0].address == record.address):  # type: ignore[union-attr]
-                    raise ProvisionError(
-                        f"Pole {pole} (node {record.address}) is not the same in this ledger.",
-                        "Look at both with `felinar flash --status`, and free or revoke the wrong one.",
-                        code="given",
-                    )
-                if not ids:
-                    self._insert(record.entry, record.address)
-                    new.append(pole)
-                id_ = self.find(pole).id
-                self._set(id_, record.state, record.reached, record.mac, record.code, record.detail)
-                self._db.execute("UPDATE entry SET line = ? WHERE id = ?", (record.line, id_))
-                self._note(record.address, pole, record.mac, "adopted", record.state)
-        return new
-
-    def note(self, address: int, event: str, detail: str = "") -> None:
-        """Put something about an address into its history."""
-        with self._change(event):
-            record = self.of_address(address)
-            self._note(address, record.entry.pole if record else "", record.mac if record else None, event, detail)
-
-    def _held(self, address: int, mac: str) -> Record:
-        record = self.of_address(address)
-        if record is None or record.mac != mac:
-            whose = "nobody's" if record is None or record.mac is None else f"{shown_mac(record.mac)}'s"
-            raise ProvisionError(
-                f"The address {address} is {whose}, not {shown_mac(mac)}'s: it was freed or replaced meanwhile.",
-                code="moved-on",
-            )
-        return record
-
-    def _free(self, record: Record, why: str) -> None:
-        self._set(record.id, State.WAITING, State.WAITING, None)
-        self._note(record.address, record.entry.pole, record.mac, "freed", why)
-
-    def _set(self, id_: int, state: State, reached: State, mac: str | None, code: str = "", detail: str = "") -> None:
-        self._db.execute(
-            "UPDATE entry SET state = ?, reached = ?, mac = ?, code = ?, detail = ?, changed = ? WHERE id = ?",
-            (state, reached, mac, code, detail, self._now(), id_),
-        )
-
-    def _note(self, address: int, pole: str, mac: str | None, event: str, detail: str) -> None:
-        self._db.execute(
-            "INSERT INTO history (time, address, pole, mac, event, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._now(), address, pole, mac, event, detail),
-        )
-
-    def _again(self, id_: int) -> Record:
-        record = self._one("id = ?", id_)
-        assert record is not None
-        return record
 
 
 def _with(entry: PlanEntry, address: int) -> PlanEntry:
     return msgspec.structs.replace(entry, address=address)
-
-
-_COLUMNS = "id, plan, address, state, reached, mac, code, detail, changed, line"
-_LOOSE_COLUMNS = "mac, role, line, board, address, name, port, state, code, detail, changed"
-
-
-def _loose(row: tuple[str, str, str, str, int, str, str, str, str, str, float]) -> Loose:
-    mac, role, line, board, address, name, port, state, code, detail, changed = row
-    return Loose(mac, role, line, board, address, name, port, State(state), code, detail, changed)
-
-
-def _record(row: tuple[int, str, int, str, str, str | None, str, str, float, str]) -> Record:
-    id_, plan, address, state, reached, mac, code, detail, changed, line = row
-    entry = msgspec.json.decode(plan, type=PlanEntry)
-    return Record(id_, entry, address, State(state), State(reached), mac, code, detail, changed, line)
-
-
-def _packed(entry: PlanEntry) -> str:
-    return msgspec.json.encode(entry).decode()
-
-
-def normal_mac(mac: str) -> str:
-    """A MAC as it is kept, twelve hex digits as the chip tells them; ProvisionError for what is none."""
-    digits = mac.lower().replace(":", "").replace("-", "")
-    if len(digits) != 12 or any(c not in "0123456789abcdef" for c in digits):
-        raise ProvisionError(f"'{mac}' is no MAC of a board.", code="mac")
-    return digits
-
-
-def shown_mac(mac: str) -> str:
-    """A MAC as people write it, `24:6f:28:00:00:01`."""
-    return ":".join(mac[i : i + 2] for i in range(0, len(mac), 2))

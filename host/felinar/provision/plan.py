@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from felinar.config import NODE_MAX, NODE_MIN
+from felinar.flash.image import LINES
 from felinar.provision.errors import ProvisionError
 
 COLUMNS = ("pole", "name", "place", "latitude", "longitude", "group", "address", "lamp_w", "board", "line")
-LINES = ("wired", "radio")
 _NEEDED = ("pole", "name", "latitude", "longitude")
 _ALSO = {"lat": "latitude", "lon": "longitude", "lng": "longitude", "long": "longitude", "lamp w": "lamp_w"}
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")

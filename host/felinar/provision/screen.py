@@ -16,7 +16,7 @@ from rich.text import Text
 
 from felinar.flash.progress import STAGES
 from felinar.provision.batch import Event, Summary
-from felinar.provision.ledger import ORDER, Loose, Record, State, shown_mac
+from felinar.provision.records import ORDER, Loose, Record, State, shown_mac
 
 
 class Screen(Protocol):
