@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ LONGEST_SLEEP_S = 5.0
 OURS = "an internal error, see the log"
 
 
-class Supervisor:
+class Supervisor(ABC):
     """Made in a running loop. Who inherits has `_open_and_serve`, which ends when `_over` does, and `_tell`.
 
     `what` is what the log calls the line, `reason` why it is not open, `opened` how often it was, `since` when `state` last changed (Unix time).
@@ -69,14 +70,15 @@ class Supervisor:
         self._reconnect.stop()
         self._changed()
 
+    @abstractmethod
     async def _open_and_serve(self) -> None:
-        raise NotImplementedError
+        """Open the line and serve it to its end. Raises LinkError."""
 
+    @abstractmethod
     def _tell(self) -> None:
         """The line came or went, or is another way."""
-        raise NotImplementedError
 
-    def _tried(self, outcome: LinkError | None) -> None:
+    def _tried(self, outcome: LinkError | None) -> None:  # noqa: B027 (a hook that only lines of nodes need)
         """How a try to open it ended: None, or why it could not be opened."""
 
     def _end(self, reason: str) -> None:

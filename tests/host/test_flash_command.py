@@ -56,8 +56,8 @@ class Desk:
         if self.ends is not None:
             raise self.ends
         return steps.Report(
-            DEVICE, board, address, self.mac, "esp32", 4, "f", "", "", 1, Written(1, 1, 1, 1), Proven(address, self.mac, 1, "0.1.0", 1),
-            self.parts, {"all": 1.0}, "radio" if line == "radio" else "wired",
+            DEVICE, board, self.mac, "esp32", 4, "f", "", "", 1, Written(1, 1, 1, 1), self.parts, {"all": 1.0},
+            address=address, proven=Proven(address, self.mac, 1, "0.1.0", 1), line="radio" if line == "radio" else "wired",
         )  # fmt: skip
 
     def bridge(
@@ -69,7 +69,8 @@ class Desk:
             raise self.ends
         heard = bridge.Heard(self.mac, "0.1.0", "sx126x", 22, True, 3.0, 1)
         return bridge.Report(
-            DEVICE, "/dev/serial/by-id/usb-1", board, self.mac, "esp32", 4, "f", "", "", 1, Written(1, 1, 1, 1), heard, self.parts, {"all": 1.0},
+            DEVICE, board, self.mac, "esp32", 4, "f", "", "", 1, Written(1, 1, 1, 1), self.parts, {"all": 1.0},
+            url="/dev/serial/by-id/usb-1", heard=heard,
         )  # fmt: skip
 
     def run(self, **more: Any) -> tuple[int, dict[str, Any]]:

@@ -85,9 +85,7 @@ class Pins:
         """The level that the program reads from a pin."""
         if self._mode.get(n) == _OUT:
             return self._latch.get(n, 0)
-        level = self.inputs.get(self._names.get(n) or f"gpio{n}")
-        if callable(level):
-            level = level(now)
+        level = self._outside(self.name(n), now)
         if level is None:
             level = 1 if self._pull.get(n) == _PULL_UP else 0
         if self._mode.get(n) == _OPEN_DRAIN and not self._latch.get(n, 0):

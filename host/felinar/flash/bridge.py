@@ -13,14 +13,14 @@ from felinar.air.modem import DOWNLINK_HZ, About, Modem
 from felinar.flash import chip as chips
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
-from felinar.flash import ports, radio
+from felinar.flash import ports, radio, report
 from felinar.flash.catalogue import FlashError
 from felinar.flash.chip import Chip
 from felinar.flash.ports import Port
 from felinar.flash.progress import OnProgress, Progress, Stage, nobody
-from felinar.flash.prove import Line, Part, SerialLine
+from felinar.flash.prove import Line, SerialLine
 from felinar.flash.steps import Clock
-from felinar.flash.writer import SPEEDS, Writer, Written
+from felinar.flash.writer import SPEEDS, Writer
 
 OWN_S = 8.0
 """How long a bridge has for the HELLO of its start, before it is asked."""
@@ -43,23 +43,11 @@ class Heard(msgspec.Struct, frozen=True):
     up_s: int
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(report.Report, frozen=True):
     """One board that was made a bridge. `url` is the port's lasting name, for `felinar.toml`."""
 
-    port: str
     url: str
-    board: str
-    mac: str
-    chip: str
-    flash_mb: float
-    firmware: str
-    firmware_sha256: str
-    image_sha256: str
-    image_bytes: int
-    written: Written
     heard: Heard
-    parts: tuple[Part, ...]
-    times: dict[str, float]
 
     @property
     def entry(self) -> str:

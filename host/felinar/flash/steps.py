@@ -12,37 +12,25 @@ import msgspec
 from felinar.flash import chip as chips
 from felinar.flash import firmware as firmwares
 from felinar.flash import image as images
-from felinar.flash import ports, radio
+from felinar.flash import ports, radio, report
 from felinar.flash.catalogue import FlashError
 from felinar.flash.chip import Chip
 from felinar.flash.image import Image
 from felinar.flash.ports import Port
 from felinar.flash.progress import OnProgress, Progress, Stage, nobody
 from felinar.flash.prove import Part, Proven, Prover, SerialLine
-from felinar.flash.writer import SPEEDS, Writer, Written
+from felinar.flash.writer import SPEEDS, Writer
 from felinar.keys.interface import KeyStore, KeyStoreError
 
 
-class Report(msgspec.Struct, frozen=True):
-    """One lamp node that was written and has proved its key. `passed` is its self-test, `times` seconds by stage.
+class Report(report.Report, frozen=True):
+    """One lamp node that was written and has proved its key. `passed` is its self-test.
 
     One whose `line` is "radio" has been switched over to it, and seen to run with it as `running` says; one of which a part failed has not.
     """
 
-    port: str
-    board: str
     address: int
-    mac: str
-    chip: str
-    flash_mb: float
-    firmware: str
-    firmware_sha256: str
-    image_sha256: str
-    image_bytes: int
-    written: Written
     proven: Proven
-    parts: tuple[Part, ...]
-    times: dict[str, float]
     line: images.Line = "wired"
     running: str = ""
 

@@ -90,11 +90,11 @@ class Ledger(Rows):
                 known = [self._one("pole = ?", pole), self.of_address(record.address)]
                 known.append(self.of_mac(record.mac) if record.mac else known[0])
                 ids = {each.id for each in known if each is not None}
-                same = len(ids) == 1 and None not in known
-                if same and record.mac == known[0].mac:  # type: ignore[union-attr]
+                first = known[0]
+                if first is not None and None not in known and ids == {first.id} and record.mac == first.mac:
                     continue
-                waits = known[0] is not None and known[0].mac is None
-                if ids and not (waits and ids == {known[0].id} and known[0].address == record.address):  # type: ignore[union-attr]
+                waits = first is not None and first.mac is None and first.address == record.address
+                if ids and not (first is not None and waits and ids == {first.id}):
                     raise ProvisionError(
                         f"Pole {pole} (node {record.address}) is not the same in this ledger.",
                         "Look at both with `felinar flash --status`, and free or revoke the wrong one.",
