@@ -272,6 +272,18 @@ async def test_a_bridge_whose_nodes_are_heard_too_weakly_changes_its_spreading_f
     assert [cell.frame.sf for cell in again.air.cells] == [9, 8]
 
 
+@in_town(1)
+async def test_a_spreading_factor_that_cannot_be_kept_is_not_changed(town: Town) -> None:
+    """Else the daemon would begin with another one than its nodes have."""
+    lamps = [town.lamp(address) for address in range(1, 6)]
+    await town.until(lambda: all(lamp.joins for lamp in lamps))
+    town.bridges[0].snr = 4 * -5
+    (town.folder / "spreading-factors.json.new").mkdir()
+    with patch.multiple(factors, RAISE_S=60.0, HOURS=range(24)):
+        await town.until(lambda: any("spreading-factors.json" in str(details) for _, details in town.log.said), 300)
+    assert town.air.air.cells[0].frame.sf == 7 and town.bridges[0].hear == (7, 868_100_000)
+
+
 def test_numbers_of_bridges() -> None:
     assert numbers([BridgeConfig("a"), BridgeConfig("b"), BridgeConfig("c")]) == [0, 1, 2]
     assert numbers([BridgeConfig("a"), BridgeConfig("b", number=0), BridgeConfig("c", frequency=868.1)]) == [1, 0, 3]
